@@ -1,0 +1,147 @@
+/*
+ * Open files, descriptors, and input/output requests.
+ *
+ *   struct file     an open file description: position, flags, operations
+ *   struct fdtable  a process's descriptors
+ *   struct io       one transfer between a file and user (or kernel) memory
+ */
+#ifndef ABI_LINUX_FILE_H
+#define ABI_LINUX_FILE_H
+
+#include "kernel/errno.h"
+#include "kernel/event.h"
+#include "kernel/lock.h"
+#include "kernel/memobj.h"
+#include "kernel/object.h"
+
+struct file;
+struct io;
+struct node;
+struct path;
+struct linux_stat_data;
+struct process;
+
+enum { LINUX_O_RDONLY = 0, LINUX_O_WRONLY = 1, LINUX_O_RDWR = 2, LINUX_O_ACCMODE = 3, LINUX_O_CREAT = 0100, LINUX_O_EXCL = 0200,
+       LINUX_O_NOCTTY = 0400, LINUX_O_TRUNC = 01000, LINUX_O_APPEND = 02000, LINUX_O_NONBLOCK = 04000, LINUX_O_DSYNC = 010000,
+       LINUX_O_ASYNC = 020000, LINUX_O_DIRECT = 040000, LINUX_O_LARGEFILE = 0100000, LINUX_O_DIRECTORY = 0200000,
+       LINUX_O_NOFOLLOW = 0400000, LINUX_O_NOATIME = 01000000, LINUX_O_CLOEXEC = 02000000, LINUX_O_SYNC = 04010000,
+       LINUX_O_PATH = 010000000, LINUX_O_TMPFILE = 020200000 };
+
+/* What a file was opened as. All calls run on a user thread and may suspend; interruptible waits return -ERESTARTSYS. */
+struct file_ops {
+    const char *kind; /* "pipe", "socket", "epoll": for traces and /proc/PID/fd */
+    /* *position is where to start and is advanced; NULL for a stream. Bytes moved or a negative error. */
+    int64_t (*read)(struct file *file, struct io *io, int64_t *position);
+    int64_t (*write)(struct file *file, struct io *io, int64_t *position);
+    /* -ESPIPE when NULL. */
+    int64_t (*seek)(struct file *file, int64_t offset, int whence);
+    /* event_bits that are true now. NULL: always READ and WRITE. */
+    uint32_t (*poll)(struct file *file);
+    /* Where poll's changes are announced; NULL function or result: never changes. */
+    struct knote_list *(*knotes)(struct file *file);
+    int64_t (*ioctl)(struct file *file, uint32_t command, uaddr_t argument); /* -ENOTTY when NULL */
+    /* Directory entries from *position (a cookie) on, through emit until it returns false. */
+    int (*read_directory)(struct file *file, int64_t *position,
+                          bool (*emit)(void *context, const char *name, size_t length, uint64_t inode, uint8_t type, int64_t next),
+                          void *context);
+    /* Files without a node (pipes, sockets…) answer fstat here; else the node does. */
+    int (*stat)(struct file *file, struct linux_stat_data *stat);
+    int (*truncate)(struct file *file, uint64_t size);
+    int (*sync)(struct file *file, bool data_only);
+    int (*allocate)(struct file *file, int mode, uint64_t offset, uint64_t size);
+    /* A referenced memobj for mmap: *memobj; -ENODEV when NULL. */
+    int (*map)(struct file *file, uint32_t prot, bool shared, struct memobj **memobj);
+    /* A descriptor to it was closed by `process` (POSIX locks, flush). */
+    void (*flush)(struct file *file, struct process *process);
+    int (*set_flags)(struct file *file, uint32_t flags); /* fcntl F_SETFL may veto */
+    void (*show_fdinfo)(struct file *file, char *buffer, size_t size);
+    /* The last reference is gone. */
+    void (*release)(struct file *file);
+};
+
+struct file {
+    struct object object;
+    const struct file_ops *ops;
+    void *data;              /* the implementation's */
+    struct node *node;       /* referenced; NULL for anonymous files */
+    struct path *path;       /* how it was opened, for /proc/PID/fd and *at calls; NULL for anonymous files */
+    struct atomic32 flags;   /* LINUX_O_*: access mode constant; status flags by fcntl */
+    struct mutex mutex;      /* rank FILE; serialises users of the position */
+    int64_t position;        /* under mutex */
+    int32_t async_owner;     /* F_SETOWN */
+    int32_t async_signal;
+    void *locks;             /* OFD and flock owners: abi/linux/fs/locks.c */
+};
+
+/* A new file with one reference; takes no reference on node and path (it takes them over). NULL: no memory. */
+struct file *file_create(const struct file_ops *ops, uint32_t flags, void *data);
+static inline struct file *file_ref(struct file *file) { return object_ref(file); }
+static inline void file_unref(struct file *file) { object_unref(file); }
+static inline bool file_readable(struct file *file) { return (atomic32_load_relaxed(&file->flags) & LINUX_O_ACCMODE) != LINUX_O_WRONLY; }
+static inline bool file_writable(struct file *file) { return (atomic32_load_relaxed(&file->flags) & LINUX_O_ACCMODE) != LINUX_O_RDONLY; }
+static inline bool file_nonblocking(struct file *file) { return atomic32_load_relaxed(&file->flags) & LINUX_O_NONBLOCK; }
+
+/* Kernel-side transfers, at an explicit offset. */
+int64_t file_read_kernel(struct file *file, void *buffer, size_t size, int64_t offset);
+int64_t file_write_kernel(struct file *file, const void *buffer, size_t size, int64_t offset);
+uint32_t file_poll(struct file *file);
+struct knote_list *file_knotes(struct file *file);
+
+/* --- input/output requests --------------------------------------------------------------------------- */
+
+struct linux_iovec {
+    uint64_t base, length;
+};
+#define IO_VECTORS_MAX 1024
+#define IO_SIZE_MAX 0x7ffff000u /* as Linux's MAX_RW_COUNT */
+
+struct io {
+    struct linux_iovec *vectors; /* user memory; NULL: kernel memory */
+    uint32_t count, index;
+    uint64_t vector_offset; /* consumed of vectors[index] */
+    uint8_t *kernel;        /* kernel memory */
+    size_t left;            /* bytes to go */
+    uint32_t flags;         /* enum io_flags */
+    struct linux_iovec inline_vectors[8];
+};
+enum io_flags { IO_NONBLOCK = 1, IO_APPEND = 2, IO_HIGH_PRIORITY = 4, IO_SYNC = 8, IO_DATA_SYNC = 16 };
+
+/* One user buffer. */
+void io_init_user(struct io *io, uaddr_t buffer, size_t size);
+void io_init_kernel(struct io *io, void *buffer, size_t size);
+/* A user array of iovecs, copied in and checked: 0, -EFAULT, -EINVAL, -ENOMEM. io_done after. */
+int io_init_vectors(struct io *io, uaddr_t vectors, uint64_t count);
+void io_done(struct io *io);
+static inline size_t io_left(const struct io *io) { return io->left; }
+/* Kernel to requester: bytes moved (≤ size, ≤ io_left); short only on a fault: 0 moved of more than 0 is a fault. */
+size_t io_put(struct io *io, const void *from, size_t size);
+/* Requester to kernel. */
+size_t io_get(struct io *io, void *to, size_t size);
+size_t io_put_zeros(struct io *io, size_t size);
+void io_skip(struct io *io, size_t size);
+
+/* --- descriptors ------------------------------------------------------------------------------------- */
+
+/* A reference to the file behind a descriptor of the current process. -EBADF. With O_PATH descriptors refused, or allowed (_any). */
+int fd_get(int fd, struct file **file);
+int fd_get_any(int fd, struct file **file);
+/* The lowest free descriptor >= minimum; takes over the reference on success. cloexec: LINUX_O_CLOEXEC in flags. fd or -EMFILE, -ENOMEM. */
+int fd_install(struct file *file, uint32_t flags);
+int fd_install_from(struct file *file, int minimum, uint32_t flags);
+/* Two at once or none (pipe, socketpair): takes over both references on success. */
+int fd_install_pair(struct file *first, struct file *second, uint32_t flags, int fds[2]);
+int fd_close(int fd);
+
+struct fdtable *fdtable_create(void);
+struct fdtable *fdtable_copy(struct fdtable *from); /* fork */
+struct fdtable *fdtable_ref(struct fdtable *table);
+/* The last one closes everything, on behalf of `process`. */
+void fdtable_unref(struct fdtable *table, struct process *process);
+/* exec: a private copy if shared, close-on-exec descriptors closed. */
+int fdtable_exec(struct process *process);
+/* For /proc: the file at fd of another process's table (a reference or NULL); the next used fd >= fd, or -1. */
+struct file *fdtable_peek(struct fdtable *table, int fd);
+int fdtable_next(struct fdtable *table, int fd);
+int fdtable_install_at(struct fdtable *table, int fd, struct file *file); /* takes over the reference */
+
+#endif

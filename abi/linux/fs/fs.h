@@ -1,0 +1,183 @@
+/*
+ * The file-system interface: one shape for every file system, the in-memory layer, the host's files,
+ * /proc, /dev and, later, file servers behind ports. Its operations are the messages of the file
+ * protocol to come, so they speak in nodes, names, cookies and attributes, never in paths.
+ *
+ *   struct fs     a mounted instance
+ *   struct node   one file, directory, link…: reference-counted, identified by (fs, inode)
+ *   struct path   a place in the tree of names: (mount, name chain, node); reference-counted
+ *
+ * Path walking, mounts, permission checks, the name cache and locks live above this interface
+ * (abi/linux/fs/path.c and friends) and know no particular file system.
+ */
+#ifndef ABI_LINUX_FS_FS_H
+#define ABI_LINUX_FS_FS_H
+
+#include "abi/linux/file.h"
+
+struct fs;
+struct node;
+struct cred;
+
+#define NAME_LENGTH_MAX 255
+#define PATH_LENGTH_MAX 4096
+
+enum { LINUX_S_IFMT = 0170000, LINUX_S_IFSOCK = 0140000, LINUX_S_IFLNK = 0120000, LINUX_S_IFREG = 0100000, LINUX_S_IFBLK = 0060000,
+       LINUX_S_IFDIR = 0040000, LINUX_S_IFCHR = 0020000, LINUX_S_IFIFO = 0010000, LINUX_S_ISUID = 04000, LINUX_S_ISGID = 02000,
+       LINUX_S_ISVTX = 01000 };
+
+struct file_time {
+    int64_t seconds;
+    uint32_t nanoseconds;
+};
+
+struct linux_stat_data {
+    uint64_t device, inode, link_count, rdev, size, blocks; /* blocks of 512 bytes */
+    uint32_t mode, uid, gid, block_size;
+    struct file_time access, modify, change, birth;
+    bool has_birth;
+};
+
+enum attr_valid { ATTR_MODE = 1, ATTR_UID = 2, ATTR_GID = 4, ATTR_SIZE = 8, ATTR_ATIME = 16, ATTR_MTIME = 32 };
+struct node_attr {
+    uint32_t valid;
+    uint32_t mode, uid, gid;
+    uint64_t size;
+    struct file_time access, modify;
+};
+
+/* emit returns false to stop; `next` is the cookie after this entry. */
+typedef bool directory_emit(void *context, const char *name, size_t length, uint64_t inode, uint8_t type, int64_t next);
+
+/* Permission has been checked by the caller. Names are one component, never "." or "..", not empty, no '/'. */
+struct node_ops {
+    int (*get_attr)(struct node *node, struct linux_stat_data *stat);
+    int (*set_attr)(struct node *node, const struct node_attr *attr);
+    /* A reference in *child. -ENOENT. */
+    int (*lookup)(struct node *dir, const char *name, size_t length, struct node **child);
+    /* mode with type bits; rdev for devices; uid and gid of the new node; target for symlinks. */
+    int (*create)(struct node *dir, const char *name, size_t length, uint32_t mode, uint64_t rdev, const char *target, uint32_t uid,
+                  uint32_t gid, struct node **child);
+    int (*link)(struct node *dir, const char *name, size_t length, struct node *target);
+    int (*unlink)(struct node *dir, const char *name, size_t length); /* not directories */
+    int (*remove_directory)(struct node *dir, const char *name, size_t length);
+    /* flags: 1 NOREPLACE, 2 EXCHANGE */
+    int (*rename)(struct node *from, const char *name, size_t length, struct node *to, const char *new_name, size_t new_length,
+                  uint32_t flags);
+    /* Length of the target (not terminated), at most size. */
+    int64_t (*read_link)(struct node *node, char *target, size_t size);
+    int (*read_directory)(struct node *dir, int64_t *cookie, directory_emit *emit, void *context);
+    /* Contents. Kernel buffers or user ones through io. */
+    int64_t (*read)(struct node *node, struct io *io, uint64_t offset);
+    int64_t (*write)(struct node *node, struct io *io, uint64_t offset);
+    int (*sync)(struct node *node, bool data_only);
+    int (*allocate)(struct node *node, int mode, uint64_t offset, uint64_t size);
+    int (*map)(struct node *node, uint32_t prot, bool shared, struct memobj **memobj);
+    /*
+     * Called when the node is opened (not O_PATH): NULL means the generic file operations over this node.
+     * A device, FIFO, /proc file… returns a file of its own in *file.
+     */
+    int (*open)(struct node *node, uint32_t flags, struct file **file);
+    int64_t (*get_xattr)(struct node *node, const char *name, void *value, size_t size);
+    int (*set_xattr)(struct node *node, const char *name, const void *value, size_t size, int flags);
+    int64_t (*list_xattr)(struct node *node, char *names, size_t size);
+    int (*remove_xattr)(struct node *node, const char *name);
+    /* /proc/PID/exe, cwd, root, fd/N: a magic link answers with the very path, or *path NULL and *file for anonymous files. */
+    int (*follow)(struct node *node, struct path **path, struct file **file);
+    /* The last reference is gone. */
+    void (*release)(struct node *node);
+};
+
+enum node_flags { NODE_NO_CACHE = 1 /* lookups of and in it are never cached: /proc */ };
+
+struct node {
+    struct object object;
+    const struct node_ops *ops;
+    struct fs *fs;
+    uint64_t inode;
+    uint32_t mode;   /* type bits constant; permission bits a hint (get_attr is the truth) */
+    uint32_t flags;
+    void *data;      /* the file system's */
+    struct mutex mutex; /* rank NODE, DIRECTORY for directories */
+    struct waitq *pipe_waiters;
+    void *fifo;      /* open FIFO state: abi/linux/pipe.c, under mutex */
+    void *socket;    /* bound UNIX socket: abi/linux/unix_socket.c */
+    void *locks;     /* abi/linux/fs/locks.c */
+    struct atomic32 writers; /* open for writing (ETXTBSY), or negative: being executed */
+};
+
+struct linux_statfs_data {
+    uint64_t type, block_size, blocks, blocks_free, blocks_available, files, files_free, fsid, name_length, flags;
+};
+
+struct fs_ops {
+    const char *name; /* as /proc/mounts shows it */
+    int (*stat_fs)(struct fs *fs, struct linux_statfs_data *stat);
+    int (*sync_fs)(struct fs *fs);
+    void (*release)(struct fs *fs);
+};
+
+struct fs {
+    struct object object;
+    const struct fs_ops *ops;
+    uint64_t device; /* st_dev, unique per instance */
+    bool read_only;
+    struct node *root; /* referenced */
+    void *data;
+};
+
+/* Fresh objects with one reference; NULL: no memory. */
+struct fs *fs_create(const struct fs_ops *ops, void *data);
+struct node *node_create(struct fs *fs, const struct node_ops *ops, uint32_t mode, uint64_t inode, void *data);
+
+/* --- file systems ------------------------------------------------------------------------------------ */
+
+struct fs *memfs_create(void);                                   /* abi/linux/fs/memfs.c */
+struct fs *overlay_create(struct fs *lower, bool read_only);     /* lower plus a private in-memory layer; overlay.c */
+struct fs *procfs_create(void);                                  /* abi/linux/fs/procfs.c */
+struct fs *devfs_create(void);                                   /* abi/linux/fs/devfs.c */
+/* The body's files beneath a directory: Linux only, body/linux/hostfs.c. -errno in *error. */
+struct fs *hostfs_create(const char *host_path, bool read_only, int *error);
+
+/* --- paths ------------------------------------------------------------------------------------------- */
+
+enum walk_flags {
+    WALK_NOFOLLOW = 1,   /* do not follow a final symbolic link */
+    WALK_DIRECTORY = 2,  /* the result must be a directory */
+    WALK_EMPTY = 4,      /* AT_EMPTY_PATH */
+    WALK_PARENT = 8,     /* stop at the parent; *last gets the final component */
+};
+#define LINUX_AT_FDCWD (-100)
+
+/* Walks from dfd (or the root for an absolute path) with the current thread's credentials. A reference in *path. */
+int path_walk(int dfd, const char *name, uint32_t flags, struct path **path);
+struct node *path_node(struct path *path); /* borrowed */
+struct path *path_ref(struct path *path);
+void path_unref(struct path *path);
+/* The absolute name as seen from the current root, with " (deleted)" when it is gone. Length or -ENAMETOOLONG. */
+int64_t path_name(struct path *path, char *buffer, size_t size);
+/* open(2) in the current process's context: a reference in *file. */
+int vfs_open(int dfd, const char *name, uint32_t flags, uint32_t mode, struct file **file);
+/* For exec: opens for reading, regular and executable for the current credentials, denies writers until file_unref + vfs_exec_done. */
+int vfs_open_exec(int dfd, const char *name, uint32_t walk_flags, struct file **file);
+int file_stat(struct file *file, struct linux_stat_data *stat);
+/* Checks mode bits for the current credentials' fsuid/fsgid: mask of 4 read, 2 write, 1 execute. 0 or -EACCES. */
+int node_permission(struct node *node, uint32_t mask);
+struct file_time wall_time(void);
+
+/* Mounts: at start the command builds the tree. dst is an absolute path that exists (created in a memfs root when missing). */
+int mount_root(struct fs *fs);
+int mount_at(const char *destination, struct fs *fs);
+/* Bind of a single host file or directory is a hostfs (or an overlay of one). For /proc/mounts: */
+int mounts_show(char *buffer, size_t size);
+
+/* fs_context: cwd, root, umask of a process. */
+struct fs_context *fs_context_create(struct path *root, struct path *cwd);
+struct fs_context *fs_context_copy(struct fs_context *from);
+struct fs_context *fs_context_ref(struct fs_context *context);
+void fs_context_unref(struct fs_context *context);
+struct path *mount_root_path(void); /* referenced */
+struct path *fs_context_cwd(struct fs_context *context);  /* referenced */
+struct path *fs_context_root(struct fs_context *context); /* referenced */
+
+#endif

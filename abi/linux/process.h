@@ -1,0 +1,180 @@
+/*
+ * Linux processes and threads on top of tasks and threads.
+ *
+ *   struct process   a thread group: one task, its threads, parents and children, group, session, limits
+ *   struct lthread   one Linux thread: its kernel thread, signal mask, clear-child-tid, robust list
+ *   struct cred      immutable, reference-counted credentials; replaced, never changed
+ *
+ * "Current" means the user thread whose call is being served. A system call's handler may use
+ * current_thread() and current_process() freely; kernel-only threads have neither (NULL).
+ */
+#ifndef ABI_LINUX_PROCESS_H
+#define ABI_LINUX_PROCESS_H
+
+#include "abi/linux/signal.h"
+#include "kernel/body.h"
+#include "kernel/errno.h"
+#include "kernel/event.h"
+#include "kernel/object.h"
+#include "kernel/task.h"
+#include "kernel/thread.h"
+#include "kernel/user.h"
+
+struct fdtable;
+struct fs_context;
+struct file;
+struct process;
+struct tty;
+
+#define LINUX_NGROUPS_MAX 65536
+
+struct cred {
+    struct object object;
+    uint32_t uid, euid, suid, fsuid;
+    uint32_t gid, egid, sgid, fsgid;
+    uint64_t cap_effective, cap_permitted, cap_inheritable, cap_bounding, cap_ambient;
+    uint32_t securebits;
+    uint32_t group_count;
+    uint32_t *groups;
+};
+
+enum { LINUX_CAP_CHOWN = 0, LINUX_CAP_DAC_OVERRIDE = 1, LINUX_CAP_DAC_READ_SEARCH = 2, LINUX_CAP_FOWNER = 3,
+       LINUX_CAP_FSETID = 4, LINUX_CAP_KILL = 5, LINUX_CAP_SETGID = 6, LINUX_CAP_SETUID = 7, LINUX_CAP_SETPCAP = 8,
+       LINUX_CAP_NET_BIND_SERVICE = 10, LINUX_CAP_NET_ADMIN = 12, LINUX_CAP_NET_RAW = 13, LINUX_CAP_IPC_LOCK = 14,
+       LINUX_CAP_SYS_CHROOT = 18, LINUX_CAP_SYS_PTRACE = 19, LINUX_CAP_SYS_ADMIN = 21, LINUX_CAP_SYS_BOOT = 22,
+       LINUX_CAP_SYS_NICE = 23, LINUX_CAP_SYS_RESOURCE = 24, LINUX_CAP_SYS_TIME = 25, LINUX_CAP_SYS_TTY_CONFIG = 26,
+       LINUX_CAP_MKNOD = 27 };
+
+enum { LINUX_RLIMIT_CPU, LINUX_RLIMIT_FSIZE, LINUX_RLIMIT_DATA, LINUX_RLIMIT_STACK, LINUX_RLIMIT_CORE, LINUX_RLIMIT_RSS,
+       LINUX_RLIMIT_NPROC, LINUX_RLIMIT_NOFILE, LINUX_RLIMIT_MEMLOCK, LINUX_RLIMIT_AS, LINUX_RLIMIT_LOCKS,
+       LINUX_RLIMIT_SIGPENDING, LINUX_RLIMIT_MSGQUEUE, LINUX_RLIMIT_NICE, LINUX_RLIMIT_RTPRIO, LINUX_RLIMIT_RTTIME,
+       LINUX_RLIMITS };
+struct linux_rlimit64 {
+    uint64_t current, maximum;
+};
+
+/* The Linux side of one address space: what brk and /proc/PID need. Shared by CLONE_VM processes. */
+struct mm {
+    struct object object;
+    struct mutex mutex; /* rank MM */
+    struct aspace *aspace;
+    uaddr_t brk_start, brk_end;
+    uaddr_t stack_top, arg_start, arg_end, env_start, env_end;
+    uaddr_t vdso;
+    struct file *exe;     /* what /proc/PID/exe names */
+    uint8_t auxv[512];
+    uint32_t auxv_size;
+    bool dumpable;
+};
+
+struct lthread {
+    struct object object;
+    struct thread *thread;
+    struct process *process;
+    int32_t tid;
+    struct list process_link;       /* under process->mutex: process->threads */
+    struct thread_signals signals;  /* abi/linux/signal.h */
+    uaddr_t clear_child_tid;        /* own */
+    uaddr_t robust_list;            /* own */
+    uint64_t robust_list_size;      /* own */
+    struct cred *cred;              /* own to write; under process->mutex for others to read */
+    char name[16];                  /* comm */
+    /* what to do on return to user mode; owned by the thread */
+    int64_t (*restart)(struct lthread *thread); /* restart_syscall */
+    uint64_t restart_data[6];
+    uint64_t call_number;           /* of the call being served, for restarts and traces */
+    bool regs_changed;
+    uint64_t timer_slack_ns;
+    struct atomic64 voluntary_switches;
+    void *rseq;
+};
+
+enum process_state { PROCESS_ALIVE, PROCESS_STOPPED, PROCESS_ZOMBIE, PROCESS_DEAD };
+
+struct process {
+    struct object object;
+    int32_t pid; /* constant */
+
+    /* under the process tree lock (process_tree_lock) */
+    struct process *parent;
+    struct list children;       /* struct process.sibling */
+    struct list sibling;
+    int32_t pgid, sid;
+    struct list group_link;     /* members of one process group */
+    struct list all_link;
+    enum process_state state;
+    int32_t exit_status;        /* as wait4 reports it */
+    bool stop_reported, continue_reported, was_continued;
+    bool child_subreaper;
+    bool did_exec;
+    int32_t exit_signal;        /* what the parent gets, SIGCHLD usually */
+    int32_t parent_death_signal;
+    struct tty *tty;            /* the session's controlling terminal: referenced */
+    struct waitq child_events;  /* waiters in wait4 of this process */
+    struct knote_list pidfd_knotes;
+
+    struct mutex mutex;         /* rank PROCESS; guards the next group */
+    struct list threads;        /* struct lthread.process_link */
+    uint32_t thread_count;
+    struct linux_rlimit64 limits[LINUX_RLIMITS];
+    bool exiting;               /* exit_group or a fatal signal has begun */
+    struct lthread *exec_thread; /* the one that is doing exec and kills the others */
+    struct waitq thread_gone;
+
+    /* replaced under mutex, used by its own threads without */
+    struct task *task;
+    struct mm *mm;
+    struct fdtable *fds;        /* may be shared (CLONE_FILES) */
+    struct fs_context *fs;      /* may be shared (CLONE_FS) */
+    struct process_signals *signals; /* dispositions and process-wide pending */
+    void *timers;               /* POSIX timers and interval timers */
+
+    struct waitq *vfork_done;   /* where the parent waits, until exec or exit */
+    nanoseconds_t start_time;
+    struct atomic64 dead_user_ns, dead_system_ns;         /* of its threads that ended */
+    struct atomic64 children_user_ns, children_system_ns; /* of waited-for children */
+};
+
+struct lthread *current_thread(void);
+struct process *current_process(void);
+/* The current thread's credentials: borrowed, valid during the call unless it replaces them. */
+const struct cred *current_cred(void);
+bool capable(int capability);
+/* The current process's limit. */
+uint64_t rlimit(int which);
+
+/* By virtual id, a reference or NULL. */
+struct process *process_find(int32_t pid);
+struct lthread *thread_find(int32_t tid);
+extern struct mutex process_tree_lock;
+/* Ends the current process with a wait status (WEXITSTATUS << 8, or a signal number | 0x80 core). Does not return. */
+NORETURN void process_exit_group(int32_t wait_status);
+NORETURN void lthread_exit(int32_t wait_status);
+/* Iterates over all processes with a reference for each visit; for /proc. Returns the next pid > after, or 0. */
+int32_t process_next_pid(int32_t after);
+
+/* What `hyla run` and `hyla boot` start: the first process, pid 1. */
+struct process_start {
+    const char *program; /* a path, already searched for */
+    char *const *argv;   /* NULL-terminated */
+    char *const *envp;
+    const char *cwd;
+    uint32_t uid, gid;
+    uint32_t group_count;
+    const uint32_t *groups;
+    struct file *stdio[3]; /* NULL: closed. References taken. */
+    struct tty *tty;       /* becomes the controlling terminal, or NULL */
+    uint64_t memory_limit; /* bytes for the whole sandbox, 0: none */
+    uint32_t process_limit; /* 0: none */
+    const char *hostname;
+};
+/* Runs on a kernel-only thread. 0, or the error execve would have given. */
+int process_start_first(const struct process_start *start);
+/* Called by the ABI in any thread when pid 1 has ended and every process is gone; set by the command. */
+extern void (*process_first_exited)(int32_t wait_status);
+/* The command asks for a signal to the first process (forwarded from the host). */
+void process_signal_first(int signal);
+/* Kills everything: the server is to stop. */
+void process_kill_all(void);
+
+#endif

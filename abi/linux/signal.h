@@ -1,0 +1,83 @@
+/*
+ * Linux signals: pending sets, dispositions, delivery on the way back to user mode.
+ *
+ * Host signals never carry guest signals: a guest signal is a record here, and body_user_kick brings a
+ * thread that runs in user mode into the kernel to look.
+ */
+#ifndef ABI_LINUX_SIGNAL_H
+#define ABI_LINUX_SIGNAL_H
+
+#include "kernel/event.h"
+#include "kernel/list.h"
+#include "kernel/lock.h"
+#include "kernel/object.h"
+#include "kernel/waitq.h"
+
+#define LINUX_SIGNALS 64
+enum { LINUX_SIGHUP = 1, LINUX_SIGINT, LINUX_SIGQUIT, LINUX_SIGILL, LINUX_SIGTRAP, LINUX_SIGABRT, LINUX_SIGBUS, LINUX_SIGFPE,
+       LINUX_SIGKILL, LINUX_SIGUSR1, LINUX_SIGSEGV, LINUX_SIGUSR2, LINUX_SIGPIPE, LINUX_SIGALRM, LINUX_SIGTERM, LINUX_SIGSTKFLT,
+       LINUX_SIGCHLD, LINUX_SIGCONT, LINUX_SIGSTOP, LINUX_SIGTSTP, LINUX_SIGTTIN, LINUX_SIGTTOU, LINUX_SIGURG, LINUX_SIGXCPU,
+       LINUX_SIGXFSZ, LINUX_SIGVTALRM, LINUX_SIGPROF, LINUX_SIGWINCH, LINUX_SIGIO, LINUX_SIGPWR, LINUX_SIGSYS, LINUX_SIGRTMIN };
+
+typedef uint64_t sigset; /* bit n-1 is signal n */
+static inline sigset sigset_of(int signal) { return (sigset)1 << (signal - 1); }
+
+/* As the user sees it: 128 bytes. */
+struct linux_siginfo {
+    int32_t signo, errno_, code, pad;
+    union {
+        uint8_t bytes[112];
+        struct { int32_t pid; uint32_t uid; uint64_t value; } rt;      /* kill, sigqueue */
+        struct { int32_t pid; uint32_t uid; int32_t status; int32_t pad; int64_t utime, stime; } child;
+        struct { uint64_t address; } fault;
+        struct { int32_t timer; int32_t overrun; uint64_t value; } timer;
+        struct { int64_t band; int32_t fd; } poll;
+        struct { uint64_t call_address; int32_t call; uint32_t arch; } sys;
+    };
+};
+_Static_assert(sizeof(struct linux_siginfo) == 128, "siginfo_t");
+
+enum { LINUX_SI_USER = 0, LINUX_SI_KERNEL = 0x80, LINUX_SI_QUEUE = -1, LINUX_SI_TIMER = -2, LINUX_SI_MESGQ = -3, LINUX_SI_ASYNCIO = -4,
+       LINUX_SI_SIGIO = -5, LINUX_SI_TKILL = -6 };
+enum { LINUX_CLD_EXITED = 1, LINUX_CLD_KILLED, LINUX_CLD_DUMPED, LINUX_CLD_TRAPPED, LINUX_CLD_STOPPED, LINUX_CLD_CONTINUED };
+
+struct signal_queue {
+    sigset pending;
+    struct list infos; /* struct signal_record: abi/linux/signal.c */
+};
+
+struct thread_signals {
+    /* under the process's signals->mutex */
+    sigset blocked;
+    struct signal_queue queue;
+    /* own */
+    sigset saved_mask;       /* sigsuspend, ppoll: restored after delivery */
+    bool restore_mask;
+    uaddr_t altstack;
+    uint64_t altstack_size;
+    uint32_t altstack_flags;
+};
+
+struct process;
+struct lthread;
+struct process_signals;
+
+/* From any thread that may suspend. info may be NULL (SI_KERNEL). -EAGAIN at the queue limit (real-time signals). */
+int signal_send_process(struct process *process, int signal, const struct linux_siginfo *info);
+int signal_send_thread(struct lthread *thread, int signal, const struct linux_siginfo *info);
+/* All members of a process group; -ESRCH when there are none. */
+int signal_send_group(int32_t pgid, int signal, const struct linux_siginfo *info);
+/* A fault of the current thread: cannot be ignored or blocked. */
+void signal_force(int signal, const struct linux_siginfo *info);
+/* True when the current thread has an unblocked signal waiting. */
+bool signal_pending(void);
+/* Job control: true when the current process ignores or blocks the signal. */
+bool signal_ignored_or_blocked(int signal);
+/* Temporary mask for ppoll, pselect, epoll_pwait, sigsuspend: restored after the call's signals are delivered. */
+void signal_mask_temporarily(sigset mask);
+/* Woken (with the current thread's) whenever a signal in `mask` arrives: signalfd, sigtimedwait. */
+struct knote_list *signal_knotes(struct process *process);
+/* Takes one pending signal out of the set for the current thread (its own first, then the process's): 0 when none. */
+int signal_dequeue(sigset mask, struct linux_siginfo *info);
+
+#endif

@@ -1,0 +1,156 @@
+/*
+ * What a body must provide: the complete list of what the kernel asks of the world. Bound at link time.
+ * A body decides no policy and no semantics.
+ *
+ * Each function says whether it may suspend the calling thread (then it must be called on a thread, with
+ * no spinlock held) and in what context it may be called. "Any context" includes spinlocks and timers.
+ */
+#ifndef KERNEL_BODY_H
+#define KERNEL_BODY_H
+
+#include "kernel/types.h"
+#include "kernel/user.h"
+
+#include <arch/regs.h> /* struct user_regs: the architecture's user registers */
+#include <body/context.h>
+
+struct aspace;
+struct memobj;
+struct region;
+struct thread;
+
+/* --- execution --------------------------------------------------------------------------------------- */
+
+/* A guarded kernel stack of BODY_STACK_SIZE bytes: its lowest usable address, or NULL. Any context but spinlocks. */
+void *body_stack_alloc(void);
+void body_stack_free(void *stack);
+/* Prepares a context that starts function(argument) on the stack; function never returns. */
+void body_context_init(struct body_context *context, void *stack, void (*function)(void *), void *argument);
+/* Saves into `from`, resumes `to`. Called by the scheduler with the thread lock rules of kernel/sched.c. */
+void body_context_switch(struct body_context *from, struct body_context *to);
+/* The context's stack is given up and never resumed: lets sanitizers forget it. */
+void body_context_leave(struct body_context *from, struct body_context *to);
+
+/* The scheduler's record of the CPU this code runs on. A real call, never cached across a switch. */
+void *body_cpu_local(void);
+void body_cpu_set_local(void *local);
+uint32_t body_cpu_count(void);
+/* Waits for work on this CPU: returns when there may be some. Scheduler stack. The body polls its devices in it. */
+void body_idle(uint32_t cpu);
+/* Makes body_idle on that CPU return soon. Any context. */
+void body_cpu_wake(uint32_t cpu);
+/* Any context; nests by the returned value. Empty on Linux. */
+uint32_t body_interrupts_disable(void);
+void body_interrupts_restore(uint32_t state);
+/* One turn of a spin loop: pause, and let whoever holds the lock run when it lasts. */
+void body_relax(uint32_t turn);
+
+/* --- time -------------------------------------------------------------------------------------------- */
+
+nanoseconds_t body_now(void);
+/* Wall-clock time minus monotonic time, in ns. */
+int64_t body_wall_offset(void);
+/* timer_queue_run is called at or after the deadline. DEADLINE_NEVER disarms. Any context. */
+void body_timer_arm(nanoseconds_t deadline);
+
+/* --- kernel memory ----------------------------------------------------------------------------------- */
+
+void *body_alloc(size_t size); /* NULL: none. Any context. */
+void *body_realloc(void *block, size_t size);
+void body_free(void *block);
+
+/* --- memobjs ----------------------------------------------------------------------------------------- */
+
+/* The body's part of an anonymous memobj of MEMOBJ_SIZE_MAX pages to be. -ENOMEM. */
+int body_memobj_create(struct memobj *memobj);
+void body_memobj_destroy(struct memobj *memobj);
+/* The kernel's address of one page (zeroed when new), stable until punched. NULL: no memory. */
+void *body_memobj_page(struct memobj *memobj, uint64_t index);
+/* True when the page exists already. */
+bool body_memobj_present(struct memobj *memobj, uint64_t index);
+/* Drops pages; user mappings of them see zeros afterwards. */
+void body_memobj_punch(struct memobj *memobj, uint64_t first, uint64_t count);
+/* Transfers with a host file; may suspend. Bytes or -EIO, -EROFS, … */
+int64_t body_memobj_file_read(struct memobj *memobj, void *buffer, uint64_t offset, size_t size);
+int64_t body_memobj_file_write(struct memobj *memobj, const void *buffer, uint64_t offset, size_t size);
+
+/* --- address spaces ---------------------------------------------------------------------------------- */
+
+/* May suspend. An empty user address space that only body regions occupy; they are added to the map. */
+int body_aspace_create(struct aspace *aspace);
+void body_aspace_destroy(struct aspace *aspace);
+
+enum map_op_kind { MAP_OP_MAP, MAP_OP_UNMAP, MAP_OP_PROTECT, MAP_OP_MOVE, MAP_OP_ADVISE };
+struct map_op {
+    enum map_op_kind kind;
+    uaddr_t address;
+    uint64_t size;
+    uint32_t prot;         /* MAP, PROTECT */
+    uint32_t flags;        /* MAP: region_flags */
+    struct memobj *memobj; /* MAP: NULL for private anonymous */
+    uint64_t offset;       /* MAP */
+    uaddr_t new_address;   /* MOVE */
+    uint64_t new_size;     /* MOVE */
+    int advice;            /* ADVISE: enum aspace_advice */
+};
+/* Carries out a batch, in order; stops at the first failure and returns its error, *done tells how many. May suspend. */
+int body_aspace_apply(struct aspace *aspace, const struct map_op *ops, size_t count, size_t *done);
+
+/* --- user memory ------------------------------------------------------------------------------------- */
+
+/* Bytes moved before the first that faults. May suspend. */
+size_t body_copy_in(struct aspace *aspace, void *to, uaddr_t from, size_t size);
+size_t body_copy_out(struct aspace *aspace, uaddr_t to, const void *from, size_t size);
+/* Reads an aligned user word without suspending: allowed under a spinlock. -EFAULT when the page is not there. */
+int body_peek32(struct aspace *aspace, uaddr_t address, uint32_t *value);
+/*
+ * Compare-and-swap on a user word of the calling thread's own address space, by its stub or directly.
+ * May suspend. 0 with *previous (success when *previous == expected) or -EFAULT.
+ */
+int body_cas32(uaddr_t address, uint32_t expected, uint32_t desired, uint32_t *previous);
+
+/* --- user threads ------------------------------------------------------------------------------------ */
+
+/* The first user thread of a fresh address space: `thread` gets a user side, its registers to be set. May suspend. */
+int body_user_create(struct thread *thread, struct aspace *aspace);
+enum user_clone_kind {
+    USER_CLONE_THREAD, /* same address space */
+    USER_CLONE_FORK,   /* child_aspace is a copy-on-write copy, made here in one go with the thread */
+    USER_CLONE_VFORK,  /* same address space object, another task: CLONE_VM without CLONE_THREAD */
+};
+/*
+ * The calling thread makes a user side for `child` (created parked), as a copy of its own: registers, FP state.
+ * body_user_regs/set_regs work on the child then; body_user_start lets it go. May suspend. -ENOMEM, -EAGAIN.
+ */
+int body_user_clone(struct thread *child, struct aspace *child_aspace, enum user_clone_kind kind);
+/* Moves the calling thread to a fresh address space (body_aspace_create'd); the old user side dies. May suspend. */
+int body_user_exec(struct aspace *aspace);
+/* Starts a thread made by create or clone. */
+void body_user_start(struct thread *thread);
+/* Registers of the calling thread, or of one that has not started. */
+void body_user_get_regs(struct thread *thread, struct user_regs *regs);
+/* The thread resumes with exactly these (the entry's result is then ignored). */
+void body_user_set_regs(struct thread *thread, const struct user_regs *regs);
+/* The size of the FP and vector state in a signal frame, and its alignment in bytes. */
+size_t body_user_fp_size(void);
+/* Writes the calling thread's state to user memory in the platform's signal-frame form; restores it. -EFAULT, -EINVAL. May suspend. */
+int body_user_fp_save(uaddr_t to);
+int body_user_fp_load(uaddr_t from);
+/* Resets the state to its initial value at the next return to user mode (exec, signal entry). */
+void body_user_fp_reset(struct thread *thread);
+/* If the thread is in user mode it enters the kernel soon with USER_INTERRUPT. Idempotent. Any context without spinlocks. */
+void body_user_kick(struct thread *thread);
+/* The calling thread's user side ends; it will not return to user mode. `last`: the address space goes with it. */
+void body_user_exit(bool last);
+/* Interval CPU time the user side has used, ns: user and system as the host counts them. */
+void body_user_cpu_time(struct thread *thread, uint64_t *user_ns, uint64_t *system_ns);
+/* Tells the body values that programs may read without a call. */
+void body_user_publish_ids(struct thread *thread, int32_t process_id, int32_t thread_id, int32_t parent_id);
+
+/* --- the body's devices ------------------------------------------------------------------------------ */
+
+void body_random(void *buffer, size_t size);
+void body_log(const char *text, size_t length);
+NORETURN void body_panic(const char *text);
+
+#endif

@@ -1,0 +1,75 @@
+/*
+ * Handle tables: a task's names for objects. A handle is process-local, never a pointer, never global:
+ * slot index and a generation, so that a stale handle fails instead of naming something else.
+ */
+#ifndef KERNEL_HANDLE_H
+#define KERNEL_HANDLE_H
+
+#include "kernel/lock.h"
+#include "kernel/object.h"
+
+typedef uint32_t handle_t;
+#define HANDLE_NONE 0u
+#define HANDLES_MAX 65536u
+
+enum handle_rights {
+    RIGHT_READ = 1 << 0,
+    RIGHT_WRITE = 1 << 1,
+    RIGHT_MAP = 1 << 2,
+    RIGHT_RESIZE = 1 << 3,
+    RIGHT_SEND = 1 << 4,
+    RIGHT_SEND_ONCE = 1 << 5,
+    RIGHT_RECEIVE = 1 << 6,
+    RIGHT_COPY = 1 << 7,     /* may be duplicated */
+    RIGHT_TRANSFER = 1 << 8, /* may travel in a message */
+    RIGHT_MANAGE = 1 << 9,   /* threads, tasks: start, stop, destroy */
+};
+
+struct handle_slot {
+    struct object *object; /* NULL: free */
+    uint64_t badge;        /* what a send right says of its holder */
+    uint32_t rights;
+    uint16_t generation;
+    uint32_t next_free;
+};
+
+struct handle_table {
+    struct mutex mutex;
+    /* under mutex */
+    struct handle_slot *slots;
+    uint32_t size;
+    uint32_t used;
+    uint32_t reserved;
+    uint32_t first_free;
+    uint32_t limit;
+};
+
+/* What a handle names, taken out of the table: holds a reference. */
+struct handle_value {
+    struct object *object;
+    uint64_t badge;
+    uint32_t rights;
+};
+
+void handle_table_init(struct handle_table *table, uint32_t limit);
+/* Closes everything. */
+void handle_table_destroy(struct handle_table *table);
+/* Takes over the value's reference on success. 0, -EMFILE, -ENOMEM. */
+int handle_insert(struct handle_table *table, const struct handle_value *value, handle_t *handle);
+/* Reserve n slots so that later handle_insert_reserved cannot fail. 0, -EMFILE, -ENOMEM. */
+int handle_reserve(struct handle_table *table, uint32_t count);
+void handle_unreserve(struct handle_table *table, uint32_t count);
+handle_t handle_insert_reserved(struct handle_table *table, const struct handle_value *value);
+/* Looks up with a type and the rights that must be there: a reference in *value. -EBADF, -EACCES, -EINVAL (type). */
+int handle_get(struct handle_table *table, handle_t handle, const struct object_type *type, uint32_t rights,
+               struct handle_value *value);
+/* Removes from the table: the reference moves to *value. -EBADF. */
+int handle_take(struct handle_table *table, handle_t handle, struct handle_value *value);
+/* -EBADF. */
+int handle_close(struct handle_table *table, handle_t handle);
+/* A second handle with at most the first's rights. -EBADF, -EACCES (no RIGHT_COPY), -EMFILE, -ENOMEM. */
+int handle_copy(struct handle_table *table, handle_t handle, uint32_t rights, handle_t *copy);
+/* For fork: `to` becomes a copy of `from`'s copyable handles at the same values. 0 or -ENOMEM. */
+int handle_table_clone(struct handle_table *to, struct handle_table *from);
+
+#endif

@@ -1,0 +1,49 @@
+/*
+ * Memory objects: sparse arrays of pages that can be read, written, resized and mapped.
+ *
+ * An anonymous memobj's pages belong to the body (a sealed memfd on Linux, physical pages on RISC-V) and
+ * come into being zeroed when first touched. A file-backed memobj's contents come from the body's own
+ * file system. A paged memobj's come from a pager in another process (later): so every access may have to
+ * wait for a page, and waits interruptibly.
+ */
+#ifndef KERNEL_MEMOBJ_H
+#define KERNEL_MEMOBJ_H
+
+#include "kernel/lock.h"
+#include "kernel/object.h"
+
+struct memobj;
+
+enum memobj_kind { MEMOBJ_ANONYMOUS, MEMOBJ_HOST_FILE };
+
+struct memobj {
+    struct object object;
+    enum memobj_kind kind;
+    struct mutex mutex; /* rank MEMOBJ; guards size and the page population */
+    uint64_t size;      /* bytes; pages beyond it do not exist */
+    void *body;         /* the body's part */
+};
+
+#define MEMOBJ_SIZE_MAX ((uint64_t)1 << 40)
+
+/* NULL: no memory. */
+struct memobj *memobj_create(uint64_t size);
+/* Wraps a file of the body; takes over `body_file` (freed by body_memobj_destroy). */
+struct memobj *memobj_create_host_file(void *body_file, uint64_t size);
+/* Bytes moved (short at the end of the object), or -EINTR, -EIO, -ENOMEM. May suspend. */
+int64_t memobj_read(struct memobj *memobj, void *buffer, uint64_t offset, size_t size);
+/* Grows the object when the range reaches past its end. -EFBIG, -ENOMEM, -EROFS (host file opened read-only). */
+int64_t memobj_write(struct memobj *memobj, const void *buffer, uint64_t offset, size_t size);
+/* Pages past the new end are dropped and their bytes read as zero if it grows again. */
+int memobj_resize(struct memobj *memobj, uint64_t size);
+/* Makes a range a hole: reads as zeros. */
+int memobj_punch(struct memobj *memobj, uint64_t offset, uint64_t size);
+/* Bytes that really have pages (st_blocks * 512). */
+uint64_t memobj_resident(struct memobj *memobj);
+/*
+ * A kernel address for the bytes from `offset` to the end of its page (anonymous memobjs only), present and
+ * stable while the memobj lives and is not resized below it. NULL: no memory, or no such page.
+ */
+void *memobj_address(struct memobj *memobj, uint64_t offset);
+
+#endif

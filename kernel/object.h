@@ -1,0 +1,36 @@
+/*
+ * Reference-counted objects. Every kernel object begins with struct object; its type says how it dies.
+ */
+#ifndef KERNEL_OBJECT_H
+#define KERNEL_OBJECT_H
+
+#include "kernel/atomic.h"
+
+struct object;
+
+struct object_type {
+    const char *name;
+    /* The last reference is gone. May be called in any thread; with no spinlock held. */
+    void (*destroy)(struct object *object);
+    /* The last handle (not reference) to it was closed, or NULL: e.g. a receive right's death. */
+    void (*no_handles)(struct object *object);
+};
+
+struct object {
+    const struct object_type *type;
+    struct atomic32 references;
+    struct atomic32 handles;
+};
+
+/* One reference, for the caller. */
+void object_init(struct object *object, const struct object_type *type);
+/* Takes another reference. The caller has one. Returns the object. */
+void *object_ref(void *object);
+/* Takes a reference unless the object is dying. For tables that hold no reference themselves. */
+bool object_try_ref(void *object);
+/* Drops a reference; NULL is fine. May run the type's destroy. */
+void object_unref(void *object);
+/* Live objects of all types: for leak checks. */
+uint64_t object_live_count(void);
+
+#endif

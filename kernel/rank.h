@@ -1,0 +1,65 @@
+/*
+ * The lock order. A thread may only take a lock whose rank is greater than every rank it holds
+ * (equal ranks: only through the *_pair functions, which order by address). Checked at run time in debug
+ * and simulation builds. Indented locks are taken inside the ones above them.
+ *
+ *   sleeping locks (struct mutex)
+ *     process tree > process > signal state > exec
+ *       descriptor table > file > directories (rename, then parent, then child) > node > locks
+ *         address space > memobj
+ *           sockets (listener, pair), pipe, terminal, epoll, timers of the ABI
+ *             knote list
+ *   spinning locks (struct spinlock): never held across anything that may suspend
+ *     futex bucket > wait queue > timer queue > thread > run queue > body
+ *
+ * Gaps are left for locks to come; a new lock names its place here first.
+ */
+#ifndef KERNEL_RANK_H
+#define KERNEL_RANK_H
+
+enum lock_rank {
+    RANK_NONE = 0, /* unchecked: only for locks in tests */
+
+    /* sleeping */
+    RANK_PROCESS_TREE = 10, /* parents, children, groups, sessions, the pid table */
+    RANK_PROCESS = 20,      /* one process: threads, credentials, limits */
+    RANK_MM = 24,           /* one Linux process's memory map: serialises mmap, brk, fork, exec */
+    RANK_FS_CONTEXT = 28,   /* cwd, root, umask */
+    RANK_FDTABLE = 30,
+    RANK_FILE = 34,         /* one open file: position, flags */
+    RANK_EPOLL_TREE = 36,   /* one at a time: nesting of epoll objects */
+    RANK_EPOLL = 38,
+    RANK_RENAME = 40,
+    RANK_DIRECTORY = 44,    /* parent before child; two through mutex_lock_pair under RANK_RENAME */
+    RANK_NODE = 48,
+    RANK_FILE_LOCKS = 52,
+    RANK_MOUNT = 54,
+    RANK_SOCKET_NAMES = 58,
+    RANK_SOCKET_LISTENER = 60,
+    RANK_SOCKET = 62,
+    RANK_PIPE = 66,
+    RANK_TTY = 70,
+    RANK_ASPACE = 74,
+    RANK_MEMOBJ = 78,
+    RANK_ABI_TIMER = 82,
+    RANK_EVENT_FILE = 84,   /* eventfd, timerfd, signalfd */
+    RANK_SIGNAL = 86,       /* pending sets and dispositions of one process */
+    RANK_HANDLES = 90,
+    RANK_PI = 92,           /* priority-inheritance state */
+    RANK_BODY_SLEEPING = 96,
+    RANK_SLEEPING_MAX = 99,
+
+    /* spinning */
+    RANK_FUTEX_BUCKET = 110, /* two through spin_lock_pair */
+    RANK_KNOTE = 114,        /* one knote list */
+    RANK_EVENT_QUEUE = 116,  /* an event queue's ready list, inside the knote list that activates */
+    RANK_WAITQ = 120,        /* two through spin_lock_pair */
+    RANK_TIMER_QUEUE = 130,
+    RANK_THREAD = 140,
+    RANK_RUN_QUEUE = 150,
+    RANK_POOL = 154,         /* stacks, async work */
+    RANK_BODY = 160,
+    RANK_LOG = 170,
+};
+
+#endif

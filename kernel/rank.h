@@ -58,6 +58,7 @@ enum lock_rank {
     RANK_THREAD = 140,
     RANK_RUN_QUEUE = 150,
     RANK_POOL = 154,         /* stacks, async work */
+    RANK_NODE_TABLE = 156,   /* a file system's table of live nodes: reference attempts inside, nothing else */
     RANK_BODY = 160,
     RANK_LOG = 170,
 };

@@ -66,6 +66,10 @@ struct node_ops {
                   uint32_t flags);
     /* Length of the target (not terminated), at most size. */
     int64_t (*read_link)(struct node *node, char *target, size_t size);
+    /*
+     * Entries from *cookie on (0: the start; else a `next` given before), "." and ".." included, emitted by the file
+     * system like any other (".." of its root with the root's own inode). *cookie ends after the last entry taken.
+     */
     int (*read_directory)(struct node *dir, int64_t *cookie, directory_emit *emit, void *context);
     /* Contents. Kernel buffers or user ones through io. */
     int64_t (*read)(struct node *node, struct io *io, uint64_t offset);

@@ -11,6 +11,7 @@
 #include "kernel/lock.h"
 #include "kernel/memobj.h"
 #include "kernel/object.h"
+#include "kernel/tree.h"
 
 enum region_prot { PROT_READ_BIT = 1, PROT_WRITE_BIT = 2, PROT_EXEC_BIT = 4 };
 
@@ -26,10 +27,14 @@ enum region_flags {
     REGION_LOCKED = 1 << 8,
     REGION_DONT_DUMP = 1 << 9,
     REGION_MAY_WRITE = 1 << 10, /* mprotect may add write: false for shared maps of read-only files */
+    REGION_COMMITTED = 1 << 11, /* counted against the commit limit: once private and writable, for good */
 };
 
 struct region {
-    struct list link; /* ordered by address; a tree may index it too */
+    struct list link; /* ordered by address */
+    struct tree_node node; /* the same order, for searches */
+    uint64_t gap;          /* free bytes between the region before and this one */
+    uint64_t subtree_gap;  /* the largest gap in its subtree */
     uaddr_t start, end;
     uint32_t prot;  /* region_prot */
     uint32_t flags; /* region_flags */
@@ -43,19 +48,30 @@ struct aspace {
     struct object object;
     struct mutex mutex; /* rank ASPACE; guards the map */
     struct list regions;
-    void *tree;         /* aspace.c's index */
+    struct tree tree;   /* the same regions, indexed */
     uint32_t region_count;
     uint64_t mapped_bytes;
     uint64_t committed_bytes; /* private writable: what could become real memory */
+    uint64_t data_bytes;      /* private writable and not a stack: RLIMIT_DATA */
+    uint64_t locked_bytes;    /* REGION_LOCKED */
     uint64_t commit_limit;    /* UINT64_MAX: none */
     uaddr_t low, high;        /* where mappings without a fixed address go: searched from high downwards */
-    void *body;               /* the body's part */
+    uaddr_t floor, ceiling;   /* no user mapping outside, even with a fixed address; body_aspace_create may change both */
+    void *body;               /* the body's part; NULL until it has one, and body_aspace_destroy is then not called */
     struct futex_table *futexes; /* private futexes: see kernel/futex.h */
 };
 
 #define ASPACE_REGIONS_MAX 65530u /* as Linux's vm.max_map_count */
 
+/* With the body's part (body_aspace_create). NULL: no memory. May suspend. */
 struct aspace *aspace_create(void);
+/* Without the body's part: what body_user_clone makes a copy-on-write copy in (fork). */
+struct aspace *aspace_create_bare(void);
+/* For body_aspace_create: tells the map of what the body keeps there. Nothing is mapped by it. -ENOMEM, -EEXIST. */
+int aspace_add_body_region(struct aspace *aspace, uaddr_t start, uint64_t size, uint32_t prot, const char *name);
+/* A limit on all address spaces' committed memory together: UINT64_MAX for none. */
+void aspace_set_total_commit_limit(uint64_t bytes);
+uint64_t aspace_total_committed(void);
 
 enum aspace_map_flags {
     ASPACE_FIXED = 1 << 16,            /* replaces what is there */
@@ -79,14 +95,25 @@ int aspace_map(struct aspace *aspace, const struct aspace_map_request *request, 
 int aspace_unmap(struct aspace *aspace, uaddr_t address, uint64_t size);
 /* -ENOMEM where the range has a hole, -EACCES. */
 int aspace_protect(struct aspace *aspace, uaddr_t address, uint64_t size, uint32_t prot);
-/* mremap(2): new_address used with may_move+fixed. */
+/*
+ * mremap(2): new_address used with may_move+fixed, where it replaces what is there. old_size 0 makes a second mapping
+ * of a shared region. -EFAULT (not one region), -ENOMEM (no room, or no moving), -EINVAL.
+ */
 int aspace_remap(struct aspace *aspace, uaddr_t address, uint64_t old_size, uint64_t new_size, bool may_move, bool fixed,
                  bool keep_old, uaddr_t new_address, uaddr_t *result);
 enum aspace_advice { ADVICE_DONT_NEED, ADVICE_FREE, ADVICE_REMOVE, ADVICE_WILL_NEED, ADVICE_POPULATE_READ, ADVICE_POPULATE_WRITE,
-                     ADVICE_HUGE_PAGE, ADVICE_NO_HUGE_PAGE };
+                     ADVICE_HUGE_PAGE, ADVICE_NO_HUGE_PAGE,
+                     /* what the body's clone must do with the range by itself, until the range is mapped anew */
+                     ADVICE_DONT_FORK, ADVICE_DO_FORK, ADVICE_WIPE_ON_FORK, ADVICE_KEEP_ON_FORK };
 int aspace_advise(struct aspace *aspace, uaddr_t address, uint64_t size, enum aspace_advice advice);
 /* Sets and clears region_flags (NO_FORK, WIPE_ON_FORK, LOCKED, DONT_DUMP) over a range without holes. */
 int aspace_set_flags(struct aspace *aspace, uaddr_t address, uint64_t size, uint32_t set, uint32_t clear);
+/* Lets a REGION_GROWS_DOWN region that begins less than `limit` bytes below its end grow down to address. */
+bool aspace_grow_down(struct aspace *aspace, uaddr_t address, uint64_t limit);
+/* Memory barriers on every CPU that runs in the address space; serialise: instruction streams too. -ENOSYS, … */
+int aspace_barrier(struct aspace *aspace, bool serialise);
+/* Bytes of [address, address + size) that are mapped. Takes the mutex. */
+uint64_t aspace_mapped_in(struct aspace *aspace, uaddr_t address, uint64_t size);
 /* The region that holds address, or NULL. aspace->mutex held. */
 struct region *aspace_find_locked(struct aspace *aspace, uaddr_t address);
 /* The first region that ends after address, or NULL. aspace->mutex held. */

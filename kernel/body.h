@@ -80,7 +80,15 @@ int64_t body_memobj_file_write(struct memobj *memobj, const void *buffer, uint64
 int body_aspace_create(struct aspace *aspace);
 void body_aspace_destroy(struct aspace *aspace);
 
-enum map_op_kind { MAP_OP_MAP, MAP_OP_UNMAP, MAP_OP_PROTECT, MAP_OP_MOVE, MAP_OP_ADVISE };
+enum map_op_kind {
+    MAP_OP_MAP,     /* replaces what is there */
+    MAP_OP_UNMAP,   /* holes are fine */
+    MAP_OP_PROTECT,
+    MAP_OP_MOVE,    /* replaces what is at new_address; address == new_address: grows in place; flags: MAP_OP_KEEP_OLD */
+    MAP_OP_ADVISE,
+    MAP_OP_BARRIER, /* membarrier(2) for the calling thread's address space; flags 1: instruction streams too */
+};
+enum { MAP_OP_KEEP_OLD = 1 }; /* MOVE: the old range stays mapped, empty (MREMAP_DONTUNMAP) */
 struct map_op {
     enum map_op_kind kind;
     uaddr_t address;

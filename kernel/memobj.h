@@ -21,6 +21,8 @@ struct memobj {
     enum memobj_kind kind;
     struct mutex mutex; /* rank MEMOBJ; guards size and the page population */
     uint64_t size;      /* bytes; pages beyond it do not exist */
+    uint64_t pages;     /* that the kernel itself brought into being */
+    struct atomic32 mapped_shared; /* some address space has had it mapped writable and shared: pages come unseen */
     void *body;         /* the body's part */
 };
 
@@ -38,7 +40,7 @@ int64_t memobj_write(struct memobj *memobj, const void *buffer, uint64_t offset,
 int memobj_resize(struct memobj *memobj, uint64_t size);
 /* Makes a range a hole: reads as zeros. */
 int memobj_punch(struct memobj *memobj, uint64_t offset, uint64_t size);
-/* Bytes that really have pages (st_blocks * 512). */
+/* Bytes that really have pages (st_blocks * 512); all of them once it was mapped shared. */
 uint64_t memobj_resident(struct memobj *memobj);
 /*
  * A kernel address for the bytes from `offset` to the end of its page (anonymous memobjs only), present and

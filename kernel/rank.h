@@ -30,6 +30,8 @@ enum lock_rank {
     RANK_EPOLL_TREE = 36,   /* one at a time: nesting of epoll objects */
     RANK_EPOLL = 38,
     RANK_RENAME = 40,
+    RANK_NAMES = 42,        /* names in one directory (abi/linux/fs/names.c); two through mutex_lock_pair under RANK_RENAME */
+    RANK_NODE_WRITE = 43,   /* one appending write at a time */
     RANK_DIRECTORY = 44,    /* parent before child; two through mutex_lock_pair under RANK_RENAME */
     RANK_NODE = 48,
     RANK_FILE_LOCKS = 52,
@@ -53,6 +55,8 @@ enum lock_rank {
     RANK_FUTEX_BUCKET = 110, /* two through spin_lock_pair */
     RANK_KNOTE = 114,        /* one knote list */
     RANK_EVENT_QUEUE = 116,  /* an event queue's ready list, inside the knote list that activates */
+    RANK_NAME_CACHE = 117,   /* the path cache, cwd and root */
+    RANK_FD_SLOTS = 118,     /* one descriptor table's slots */
     RANK_WAITQ = 120,        /* two through spin_lock_pair */
     RANK_TIMER_QUEUE = 130,
     RANK_THREAD = 140,

@@ -13,6 +13,7 @@
 #include "kernel/lock.h"
 #include "kernel/memobj.h"
 #include "kernel/object.h"
+#include "kernel/waitq.h"
 
 struct file;
 struct io;
@@ -71,7 +72,11 @@ struct file {
     int32_t async_owner;     /* F_SETOWN */
     int32_t async_signal;
     void *locks;             /* OFD and flock owners: abi/linux/fs/locks.c */
+    struct atomic32 position_busy;  /* 0 free, 1 taken, 2 taken and waited for: file_position_lock */
+    struct waitq position_waiters;
+    uint32_t internal;       /* enum file_internal; set before the file is shared */
 };
+enum file_internal { FILE_COUNTS_WRITER = 1, FILE_DENIES_WRITERS = 2 /* undone on node->writers when the file goes */ };
 
 /* A new file with one reference; takes no reference on node and path (it takes them over). NULL: no memory. */
 struct file *file_create(const struct file_ops *ops, uint32_t flags, void *data);
@@ -84,6 +89,12 @@ static inline bool file_nonblocking(struct file *file) { return atomic32_load_re
 /* Kernel-side transfers, at an explicit offset. */
 int64_t file_read_kernel(struct file *file, void *buffer, size_t size, int64_t offset);
 int64_t file_write_kernel(struct file *file, const void *buffer, size_t size, int64_t offset);
+/*
+ * The position of a file that can seek, for one reader or writer at a time (f_pos_lock). No lock rank: it is held
+ * across ops, which may take any lock. Killable: -EINTR. A file nobody else can reach needs no lock: *locked tells.
+ */
+int file_position_lock(struct file *file, bool *locked);
+void file_position_unlock(struct file *file, bool locked);
 uint32_t file_poll(struct file *file);
 struct knote_list *file_knotes(struct file *file);
 
@@ -131,6 +142,10 @@ int fd_install_from(struct file *file, int minimum, uint32_t flags);
 /* Two at once or none (pipe, socketpair): takes over both references on success. */
 int fd_install_pair(struct file *first, struct file *second, uint32_t flags, int fds[2]);
 int fd_close(int fd);
+/* A descriptor that is taken but answers EBADF, until committed (takes over the reference) or cancelled. */
+int fd_reserve(int minimum, uint32_t flags);
+void fd_commit(int fd, struct file *file);
+void fd_cancel(int fd);
 
 struct fdtable *fdtable_create(void);
 struct fdtable *fdtable_copy(struct fdtable *from); /* fork */

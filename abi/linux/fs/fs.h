@@ -92,7 +92,10 @@ struct node_ops {
     void (*release)(struct node *node);
 };
 
-enum node_flags { NODE_NO_CACHE = 1 /* lookups of and in it are never cached: /proc */ };
+enum node_flags {
+    NODE_NO_CACHE = 1,       /* lookups of and in it are never cached: /proc */
+    NODE_CACHE_NEGATIVE = 2, /* a directory whose names change only through its operations: absent names are remembered too */
+};
 
 struct node {
     struct object object;
@@ -108,6 +111,10 @@ struct node {
     void *socket;    /* bound UNIX socket: abi/linux/unix_socket.c */
     void *locks;     /* abi/linux/fs/locks.c */
     struct atomic32 writers; /* open for writing (ETXTBSY), or negative: being executed */
+    /* What permission checks need, remembered by permission.c under the name cache's lock; dropped by node_attr_changed. */
+    bool owner_known;
+    uint32_t owner_generation;
+    uint32_t owner_mode, owner_uid, owner_gid;
 };
 
 struct linux_statfs_data {
@@ -167,6 +174,8 @@ int vfs_open_exec(int dfd, const char *name, uint32_t walk_flags, struct file **
 int file_stat(struct file *file, struct linux_stat_data *stat);
 /* Checks mode bits for the current credentials' fsuid/fsgid: mask of 4 read, 2 write, 1 execute. 0 or -EACCES. */
 int node_permission(struct node *node, uint32_t mask);
+/* A file system that changes mode, uid or gid by itself (not through set_attr) says so. */
+void node_attr_changed(struct node *node);
 struct file_time wall_time(void);
 
 /* Mounts: at start the command builds the tree. dst is an absolute path that exists (created in a memfs root when missing). */

@@ -119,6 +119,11 @@ int body_cas32(uaddr_t address, uint32_t expected, uint32_t desired, uint32_t *p
 
 /* --- user threads ------------------------------------------------------------------------------------ */
 
+/*
+ * The function a user thread is created parked in (thread_create_parked): the body's side of an entry from user mode,
+ * for thread_current(). It ends in user_enter and a park. The argument is not used.
+ */
+void body_user_entry(void *argument);
 /* The first user thread of a fresh address space: `thread` gets a user side, its registers to be set. May suspend. */
 int body_user_create(struct thread *thread, struct aspace *aspace);
 enum user_clone_kind {
@@ -146,7 +151,10 @@ int body_user_fp_save(uaddr_t to);
 int body_user_fp_load(uaddr_t from);
 /* Resets the state to its initial value at the next return to user mode (exec, signal entry). */
 void body_user_fp_reset(struct thread *thread);
-/* If the thread is in user mode it enters the kernel soon with USER_INTERRUPT. Idempotent. Any context without spinlocks. */
+/*
+ * If the thread is in user mode it enters the kernel soon with USER_INTERRUPT. Idempotent. Any context without spinlocks.
+ * No effect on a thread that has no user side yet or any more, or has not been started.
+ */
 void body_user_kick(struct thread *thread);
 /* The calling thread's user side ends; it will not return to user mode. `last`: the address space goes with it. */
 void body_user_exit(bool last);

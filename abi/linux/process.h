@@ -87,7 +87,16 @@ struct lthread {
     uint64_t timer_slack_ns;
     struct atomic64 voluntary_switches;
     void *rseq;
+
+    struct vfork_wait *vfork;       /* own: whom its exec or exit releases: abi/linux/clone.c */
+    bool no_new_privs;              /* own */
+    bool reset_on_fork;             /* scheduling, under process->mutex, as the next four */
+    int32_t policy, priority, nice; /* sched_setscheduler, setpriority */
+    uint32_t io_priority;
+    uint64_t affinity[16];
+    uint32_t personality;           /* own */
 };
+#define LTHREAD_CPUS_MAX (16 * 64)
 
 enum process_state { PROCESS_ALIVE, PROCESS_STOPPED, PROCESS_ZOMBIE, PROCESS_DEAD };
 
@@ -129,6 +138,10 @@ struct process {
     struct process_signals *signals; /* dispositions and process-wide pending */
     void *timers;               /* POSIX timers and interval timers */
 
+    int32_t parent_tid;           /* the thread that created it; under the tree lock */
+    uint64_t oom_score_adjust;    /* /proc/PID/oom_score_adj keeps it here */
+    struct atomic64 child_max_rss;
+
     struct waitq *vfork_done;   /* where the parent waits, until exec or exit */
     nanoseconds_t start_time;
     struct atomic64 dead_user_ns, dead_system_ns;         /* of its threads that ended */
@@ -150,6 +163,26 @@ extern struct mutex process_tree_lock;
 /* Ends the current process with a wait status (WEXITSTATUS << 8, or a signal number | 0x80 core). Does not return. */
 NORETURN void process_exit_group(int32_t wait_status);
 NORETURN void lthread_exit(int32_t wait_status);
+/*
+ * Begins the end of any process from outside, as by an uncatchable signal: all its threads are killed and brought into the
+ * kernel, where each ends. wait_status as for process_exit_group. May suspend; may be called with process_tree_lock held.
+ */
+void process_kill(struct process *process, int32_t wait_status);
+/* Job control: its last running thread has stopped, or it goes on. Sets the state, tells the parent. No lock held. */
+void process_report_stopped(struct process *process, int signal);
+void process_report_continued(struct process *process);
+/* Every process, by struct process.all_link, under process_tree_lock. */
+extern struct list process_all;
+/* True when no member has a parent in another group of the same session: stop signals from the terminal do nothing then. */
+bool process_group_orphaned(int32_t pgid);
+/* True when the current thread may send the signal to the process (kill(2)). signal 0 too. */
+bool process_may_signal(struct process *process, int signal);
+/* CPU time of all its threads, dead ones too. */
+void process_cpu_time(struct process *process, uint64_t *user_ns, uint64_t *system_ns);
+void lthread_cpu_time(struct lthread *thread, uint64_t *user_ns, uint64_t *system_ns);
+/* The names that uname shows. Copies; 65 bytes. */
+void system_hostname(char name[65]);
+void system_domainname(char name[65]);
 /* Iterates over all processes with a reference for each visit; for /proc. Returns the next pid > after, or 0. */
 int32_t process_next_pid(int32_t after);
 

@@ -80,4 +80,34 @@ struct knote_list *signal_knotes(struct process *process);
 /* Takes one pending signal out of the set for the current thread (its own first, then the process's): 0 when none. */
 int signal_dequeue(sigset mask, struct linux_siginfo *info);
 
+struct user_entry;
+/*
+ * On the way back to user mode, after every entry: restarts or ends an interrupted call, restores a temporary mask,
+ * delivers, stops. Fatal signals end in process_exit_group. Runs on the thread.
+ */
+void signal_deliver(struct lthread *thread, struct user_entry *entry);
+
+/*
+ * The life of signal state; called by process code. The senders above may be called with process_tree_lock held (SIGCHLD,
+ * groups), so they take no lock of rank below PROCESS; stopping and continuing is reported by the target's own threads, in
+ * signal_deliver, through process_report_stopped and process_report_continued (abi/linux/process.h). SIGKILL begins the
+ * end at once through process_kill.
+ */
+/* A first process: sets process->signals, all default. 0 or -ENOMEM. */
+int signals_create(struct process *process);
+/* A child process: a copy of the dispositions, or the same ones (CLONE_SIGHAND), or handlers cleared; nothing pending. */
+int signals_fork(struct process *child, struct process *parent, bool share, bool clear);
+/* exec, only the calling thread is left: dispositions of its own, handlers become default, no alternate stack. 0 or -ENOMEM. */
+int signals_exec(struct process *process);
+/* process->signals goes: with the zombie's last reference. */
+void signals_destroy(struct process *process);
+/* A new thread: the creator's mask, nothing pending, no alternate stack (a new process of its own memory keeps it: keep_altstack). NULL: the first. */
+void thread_signals_init(struct lthread *thread, const struct lthread *creator, bool keep_altstack);
+/* A thread ends: its own pending signals go; the process's pending ones find another thread. process->mutex not held. */
+void thread_signals_exit(struct lthread *thread);
+/* The parent's disposition of SIGCHLD is SIG_IGN or has SA_NOCLDWAIT: children leave no zombies. */
+bool signals_autoreap(struct process *parent);
+/* The parent wants SIGCHLD for stopped and continued children (no SA_NOCLDSTOP, not ignored). */
+bool signals_stop_wanted(struct process *parent);
+
 #endif

@@ -46,6 +46,8 @@ struct signal_queue {
     struct list infos; /* struct signal_record: abi/linux/signal.c */
 };
 
+struct process_signals;
+
 struct thread_signals {
     /* under the process's signals->mutex */
     sigset blocked;
@@ -56,11 +58,17 @@ struct thread_signals {
     uaddr_t altstack;
     uint64_t altstack_size;
     uint32_t altstack_flags;
+    uint64_t trap_number, trap_error, trap_address; /* of the last fault, for signal frames */
+    /* under signals->mutex */
+    struct process_signals *signals; /* NULL: not attached */
+    struct list link;                /* signals->threads, the leader first */
+    bool must_stop;                  /* a group stop has not been carried out by this thread yet */
 };
 
 struct process;
 struct lthread;
 struct process_signals;
+struct user_entry;
 
 /* From any thread that may suspend. info may be NULL (SI_KERNEL). -EAGAIN at the queue limit (real-time signals). */
 int signal_send_process(struct process *process, int signal, const struct linux_siginfo *info);
@@ -109,5 +117,33 @@ void thread_signals_exit(struct lthread *thread);
 bool signals_autoreap(struct process *parent);
 /* The parent wants SIGCHLD for stopped and continued children (no SA_NOCLDSTOP, not ignored). */
 bool signals_stop_wanted(struct process *parent);
+
+/* --- for the entry, clone, exec and exit ------------------------------------------------------------- */
+
+/*
+ * signal_deliver costs one load when nothing is to be done. A call that set the registers itself (rt_sigreturn, execve)
+ * must have set thread->regs_changed, which signal_deliver clears. No lock held.
+ *
+ * The entry's USER_FAULT that nobody resolved becomes a forced signal with the fault's details here.
+ */
+void signal_fault(struct lthread *thread, const struct user_entry *entry);
+/*
+ * thread_signals_init makes the thread a possible target, so thread->process, thread->thread and process->signals must be
+ * set before (the first thread of a process is its leader), and thread_signals_exit undoes it, also when clone fails later.
+ * After body_user_start: what arrived before it reaches the thread.
+ */
+void signal_thread_started(struct lthread *thread);
+/* The real user id changed: whose RLIMIT_SIGPENDING counts. Created processes inherit; the first is uid 0. */
+void signals_set_user(struct process *process, uint32_t uid);
+/* For /proc/PID/status. */
+struct signal_summary {
+    sigset thread_pending, process_pending, blocked, ignored, caught;
+    uint64_t queued, queue_limit;
+};
+void signal_summary_read(struct lthread *thread, struct signal_summary *summary);
+
+/* POSIX and interval timers: exec deletes the POSIX ones, exit all (process->timers). On a thread, no lock held. */
+void timers_exec(struct process *process);
+void timers_exit(struct process *process);
 
 #endif

@@ -112,7 +112,8 @@ struct process {
     struct list group_link;     /* members of one process group */
     struct list all_link;
     enum process_state state;
-    int32_t exit_status;        /* as wait4 reports it */
+    int32_t exit_status;        /* as wait4 reports it; until it is a zombie under process->mutex */
+    int32_t stop_signal;        /* while stopped */
     bool stop_reported, continue_reported, was_continued;
     bool child_subreaper;
     bool did_exec;
@@ -125,6 +126,7 @@ struct process {
     struct mutex mutex;         /* rank PROCESS; guards the next group */
     struct list threads;        /* struct lthread.process_link */
     uint32_t thread_count;
+    uint32_t leaving_count;     /* off the list, but not yet gone from the address space */
     struct linux_rlimit64 limits[LINUX_RLIMITS];
     bool exiting;               /* exit_group or a fatal signal has begun */
     struct lthread *exec_thread; /* the one that is doing exec and kills the others */

@@ -96,8 +96,8 @@ struct user_entry;
 void signal_deliver(struct lthread *thread, struct user_entry *entry);
 
 /*
- * The life of signal state; called by process code. The senders above may be called with process_tree_lock held (SIGCHLD,
- * groups), so they take no lock of rank below PROCESS; stopping and continuing is reported by the target's own threads, in
+ * The life of signal state; called by process code. signal_send_process and signal_send_thread may be called with
+ * process_tree_lock held (SIGCHLD), so they take no lock of rank below PROCESS (signal_send_group takes the tree lock); stopping and continuing is reported by the target's own threads, in
  * signal_deliver, through process_report_stopped and process_report_continued (abi/linux/process.h). SIGKILL begins the
  * end at once through process_kill.
  */

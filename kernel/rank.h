@@ -36,6 +36,7 @@ enum lock_rank {
     RANK_NODE = 48,
     RANK_FILE_LOCKS = 52,
     RANK_MOUNT = 54,
+    RANK_SOCKET_FLIGHT = 57, /* descriptors in flight, and the search for unreachable sockets */
     RANK_SOCKET_NAMES = 58,
     RANK_SOCKET_LISTENER = 60,
     RANK_SOCKET = 62,
@@ -49,11 +50,13 @@ enum lock_rank {
     RANK_HANDLES = 90,
     RANK_PI = 92,           /* priority-inheritance state */
     RANK_BODY_SLEEPING = 96,
+    RANK_TRACE = 98,        /* the tracer's output: taken inside anything that may sleep */
     RANK_SLEEPING_MAX = 99,
 
     /* spinning */
     RANK_FUTEX_BUCKET = 110, /* two through spin_lock_pair */
     RANK_KNOTE = 114,        /* one knote list */
+    RANK_KNOTE_NESTED = 115, /* the knote list of an event queue that can itself be waited for */
     RANK_EVENT_QUEUE = 116,  /* an event queue's ready list, inside the knote list that activates */
     RANK_NAME_CACHE = 117,   /* the path cache, cwd and root */
     RANK_FD_SLOTS = 118,     /* one descriptor table's slots */

@@ -75,6 +75,7 @@ struct file {
     struct atomic32 position_busy;  /* 0 free, 1 taken, 2 taken and waited for: file_position_lock */
     struct waitq position_waiters;
     uint32_t internal;       /* enum file_internal; set before the file is shared */
+    struct atomic_ptr epoll_items; /* the epoll entries that watch it (abi/linux/epoll.c); NULL: none */
 };
 enum file_internal { FILE_COUNTS_WRITER = 1, FILE_DENIES_WRITERS = 2 /* undone on node->writers when the file goes */ };
 
@@ -96,6 +97,8 @@ int64_t file_write_kernel(struct file *file, const void *buffer, size_t size, in
 int file_position_lock(struct file *file, bool *locked);
 void file_position_unlock(struct file *file, bool locked);
 uint32_t file_poll(struct file *file);
+/* For file.c, first of all when the last reference is gone and epoll_items is not NULL: its entries go. abi/linux/epoll.c */
+void epoll_file_gone(struct file *file);
 struct knote_list *file_knotes(struct file *file);
 
 /* --- input/output requests --------------------------------------------------------------------------- */

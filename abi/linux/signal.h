@@ -83,6 +83,8 @@ bool signal_pending(void);
 bool signal_ignored_or_blocked(int signal);
 /* Temporary mask for ppoll, pselect, epoll_pwait, sigsuspend: restored after the call's signals are delivered. */
 void signal_mask_temporarily(sigset mask);
+/* The call ended by itself, not by a signal: the temporary mask (if there is one) ends now, before anything is delivered. */
+void signal_mask_restore(void);
 /* Woken (with the current thread's) whenever a signal in `mask` arrives: signalfd, sigtimedwait. */
 struct knote_list *signal_knotes(struct process *process);
 /* Takes one pending signal out of the set for the current thread (its own first, then the process's): 0 when none. */

@@ -168,6 +168,11 @@ void path_unref(struct path *path);
 /* The absolute name as seen from the current root, with " (deleted)" when it is gone. Length or -ENAMETOOLONG. */
 int64_t path_name(struct path *path, char *buffer, size_t size);
 /* open(2) in the current process's context: a reference in *file. */
+/*
+ * mknod(2) without its checks of privilege: mode with type bits, the umask applied here. A reference in *path (when not
+ * NULL). -EEXIST, … Sockets bind with it.
+ */
+int vfs_mknod(int dfd, const char *name, uint32_t mode, uint64_t rdev, struct path **path);
 int vfs_open(int dfd, const char *name, uint32_t flags, uint32_t mode, struct file **file);
 /* For exec: opens for reading, regular and executable for the current credentials, denies writers until file_unref + vfs_exec_done. */
 int vfs_open_exec(int dfd, const char *name, uint32_t walk_flags, struct file **file);

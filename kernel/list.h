@@ -58,10 +58,10 @@ static inline void list_splice_back(struct list *to, struct list *from)
 }
 
 #define LIST_ENTRY(node, type, member) CONTAINER_OF(node, type, member)
-#define LIST_FOR_EACH(node, list) for (struct list *node = (list)->next; node != (list); node = node->next)
+#define LIST_FOR_EACH(node, head) for (struct list *node = (head)->next; node != (head); node = node->next)
 /* The body may remove the current node (and no other). */
-#define LIST_FOR_EACH_SAFE(node, list)                                                                                 \
-    for (struct list *node = (list)->next, *node##_next = node->next; node != (list);                                  \
+#define LIST_FOR_EACH_SAFE(node, head)                                                                                 \
+    for (struct list *node = (head)->next, *node##_next = node->next; node != (head);                                  \
          node = node##_next, node##_next = node->next)
 
 #endif

@@ -150,11 +150,20 @@ int fd_reserve(int minimum, uint32_t flags);
 void fd_commit(int fd, struct file *file);
 void fd_cancel(int fd);
 
+/* dup2: at exactly fd, closing what was there; takes over the reference on success. -EBADF, -EBUSY, -ENOMEM. */
+int fd_replace(int fd, struct file *file, uint32_t flags);
+int fd_cloexec(int fd); /* 0, 1 or -EBADF */
+int fd_set_cloexec(int fd, bool cloexec);
+void fd_close_range(uint32_t first, uint32_t last);
+void fd_cloexec_range(uint32_t first, uint32_t last);
+
 struct fdtable *fdtable_create(void);
 struct fdtable *fdtable_copy(struct fdtable *from); /* fork */
 struct fdtable *fdtable_ref(struct fdtable *table);
 /* The last one closes everything, on behalf of `process`. */
 void fdtable_unref(struct fdtable *table, struct process *process);
+/* unshare(CLONE_FILES): a private copy if shared. -ENOMEM. */
+int fdtable_unshare(struct process *process);
 /* exec: a private copy if shared, close-on-exec descriptors closed. */
 int fdtable_exec(struct process *process);
 /* For /proc: the file at fd of another process's table (a reference or NULL); the next used fd >= fd, or -1. */

@@ -1,0 +1,197 @@
+/*
+ * What the files above the file-system interface share: the tree of names, walking, opening, locks.
+ *
+ *   struct path    a name in the tree and the node it stands for; the name cache holds most of them, so that
+ *                  one name is one path. A path without a node remembers that the name is absent.
+ *   struct mount   a file system in its place
+ *   struct walk    a name being resolved
+ *
+ * The tree (parent, name, cache membership, covering mounts), every fs_context's cwd and root, and the owners
+ * remembered in nodes are guarded by one spinlock, path_cache_lock: a walk over cached names takes it once and
+ * counts no reference on the way. Changes of names in one directory are serialised by names_lock of the
+ * directory's node, taken before path_cache_lock; a lookup that misses takes it too, so that one name never gets
+ * two paths. Directories marked NODE_NO_CACHE have neither: each lookup there makes a fresh path.
+ */
+#ifndef ABI_LINUX_FS_VFS_H
+#define ABI_LINUX_FS_VFS_H
+
+#include "abi/linux/file.h"
+#include "abi/linux/fs/fs.h"
+#include "kernel/list.h"
+#include "kernel/lock.h"
+
+struct cred;
+struct process;
+
+enum mount_flags { MOUNT_READ_ONLY = 1, MOUNT_NO_SUID = 2, MOUNT_NO_DEV = 4, MOUNT_NO_EXEC = 8 }; /* as MS_* and ST_* */
+
+struct mount {
+    struct object object;
+    struct fs *fs;           /* referenced */
+    uint32_t flags;
+    /* under path_cache_lock */
+    struct path *root;       /* referenced until unmounted */
+    struct path *mountpoint; /* referenced; NULL for the root of everything */
+    struct list link;        /* all mounts, in order of mounting */
+    char source[32];
+};
+
+struct path {
+    struct object object;
+    struct node *node;   /* referenced, constant; NULL: an absent name */
+    struct mount *mount; /* referenced, constant */
+    uint32_t type;       /* node's type bits; 0 for an absent name */
+    /* under path_cache_lock */
+    uint32_t hash;
+    struct path *parent; /* referenced; NULL for the root of a mount, and for what has no place */
+    struct path *hash_next;
+    struct list clock_link;
+    struct mount *covering; /* what is mounted here */
+    char *target;        /* of a symbolic link, once read; never changes then */
+    bool cached;         /* in the hash, which holds a reference */
+    bool used;           /* since the clock's hand last came by */
+    bool gone;           /* unlinked */
+    uint16_t name_length;
+    char *name;          /* short_name or a block of its own; terminated */
+    char short_name[24];
+};
+
+struct fs_context {
+    struct object object;
+    /* under path_cache_lock */
+    struct path *root, *cwd; /* referenced */
+    struct atomic32 umask;
+};
+
+/* --- path.c: paths and the name cache ---------------------------------------------------------------- */
+
+extern struct spinlock path_cache_lock;
+#define PATH_CACHE_MAX 4096u /* paths that only the cache holds on to; more are kept while in use */
+
+uint32_t path_hash(const struct path *parent, const char *name, size_t length);
+/* A path with one reference, in no cache; takes over the reference on node (also on failure). NULL: no memory. */
+struct path *path_create(struct path *parent, struct mount *mount, const char *name, size_t length, struct node *node);
+/* The cached path, borrowed while path_cache_lock is held; NULL when the cache knows nothing. */
+struct path *path_cached_locked(struct path *parent, const char *name, size_t length, uint32_t hash);
+/* Enters a path, which replaces what the cache knew of the name. path_cache_lock not held. */
+void path_cache_add(struct path *path);
+/* The name is gone from its directory. */
+void path_cache_unlinked(struct path *path);
+/* A rename: `path` takes the place (and fate) of `target`, which may be NULL, under `parent`. `name` is a block taken over, or NULL for short. */
+void path_cache_move(struct path *path, struct path *parent, const char *new_name, size_t length, char *block, struct path *replaced);
+void path_cache_exchange(struct path *a, struct path *b);
+/* Forgets the unused part of the cache. */
+void path_cache_shrink(void);
+/* True when `path` is `ancestor` or beneath it. */
+bool path_beneath(struct path *path, struct path *ancestor);
+static inline bool path_cacheable(const struct path *directory) { return !(directory->node->flags & NODE_NO_CACHE); }
+
+/* --- names.c: names in one directory ----------------------------------------------------------------- */
+
+/* One of a few mutexes of rank NAMES, by directory. Nothing is locked for NODE_NO_CACHE directories. */
+void names_lock(struct node *directory);
+void names_unlock(struct node *directory);
+void names_lock_pair(struct node *a, struct node *b);
+void names_unlock_pair(struct node *a, struct node *b);
+/* A reference to the path of a component beneath a directory, mounts not crossed: an absent name gives -ENOENT. */
+int names_lookup(struct path *directory, const char *name, size_t length, struct path **path);
+/* The same with names_lock held. */
+int names_lookup_locked(struct path *directory, const char *name, size_t length, struct path **path);
+struct create_request {
+    uint32_t mode;      /* with type bits; umask not yet applied */
+    uint64_t rdev;
+    const char *target; /* symbolic links */
+};
+/* Permission included. A reference in *path (may be NULL). -EEXIST. */
+int names_create(struct path *directory, const char *name, size_t length, const struct create_request *request, struct path **path);
+int names_link(struct path *directory, const char *name, size_t length, struct node *target);
+int names_remove(struct path *directory, const char *name, size_t length, bool is_directory, bool must_be_directory);
+struct rename_request {
+    struct path *from, *to; /* directories */
+    const char *name, *new_name;
+    size_t length, new_length;
+    bool must_be_directory, new_must_be_directory; /* trailing slashes */
+    uint32_t flags;         /* 1 NOREPLACE, 2 EXCHANGE */
+};
+int names_rename(const struct rename_request *request);
+
+/* --- walk.c ------------------------------------------------------------------------------------------ */
+
+#define WALK_LINKS_MAX 40u
+enum { WALK_OPEN_CREATE = 16 /* with WALK_PARENT: a trailing slash is the caller's to judge */ };
+enum resolve_flags { RESOLVE_NO_XDEV = 1, RESOLVE_NO_MAGICLINKS = 2, RESOLVE_NO_SYMLINKS = 4, RESOLVE_BENEATH = 8, RESOLVE_IN_ROOT = 16,
+                     RESOLVE_CACHED = 32 };
+enum walk_last { LAST_NORMAL, LAST_DOT, LAST_DOTDOT, LAST_ROOT };
+
+struct walk {
+    const struct cred *cred;
+    struct path *at;          /* where we are */
+    struct path *pin;         /* the reference that keeps it while the lock is free */
+    struct path *root, *root_pin;
+    struct file *file;        /* the result when a magic link named an anonymous file: a reference */
+    const char *rest;
+    uint32_t flags, resolve;
+    uint32_t links, depth;
+    bool directory;           /* a trailing slash: the last component must be a directory, links are followed */
+    struct path *link_pins[WALK_LINKS_MAX];
+    const char *rests[WALK_LINKS_MAX];
+    /* WALK_PARENT: the last component */
+    enum walk_last last_kind;
+    const char *last;
+    uint32_t last_length;
+};
+
+/* Starts at dfd, the cwd or the root. cred NULL: the current thread's. -EBADF, -ENOTDIR, -ENOENT. walk_end always. */
+int walk_begin(struct walk *walk, int dfd, const char *name, uint32_t flags, uint32_t resolve, const struct cred *cred);
+/* Resolves what is left: walk->at (or walk->file) is the answer, kept by walk->pin. */
+int walk_run(struct walk *walk);
+/* After WALK_PARENT: resolves the last component; a link there is followed as far as the next parent unless WALK_NOFOLLOW. */
+int walk_last(struct walk *walk, struct path **path, bool *again);
+void walk_end(struct walk *walk);
+/* path_walk that also answers with anonymous files: exactly one of *path and *file is set. */
+int path_walk_any(int dfd, const char *name, uint32_t flags, const struct cred *cred, struct path **path, struct file **file);
+/* The parent directory and the last component of a name; the walk owns both. Not ".", ".." or the root: -EINVAL-like errors are the caller's. */
+int walk_parent(struct walk *walk, int dfd, const char *name, uint32_t flags);
+
+/* --- permission.c ------------------------------------------------------------------------------------ */
+
+struct node_owner {
+    uint32_t mode, uid, gid;
+};
+enum { MAY_EXECUTE = 1, MAY_WRITE = 2, MAY_READ = 4 };
+int node_owner(struct node *node, struct node_owner *owner);
+int node_permission_for(struct node *node, uint32_t mask, const struct cred *cred);
+/* Under path_cache_lock: 0, -EACCES, or 1 when the node's owner must be fetched first. */
+int node_search_locked(struct node *node, const struct cred *cred);
+bool cred_in_group(const struct cred *cred, uint32_t gid);
+/* May the current credentials remove or replace `node` in `directory`: write, search, sticky. */
+int node_may_remove(struct node *directory, struct node *node);
+/* The node's attributes changed by the current thread: set_attr and what must be remembered anew. */
+int node_set_attr(struct node *node, const struct node_attr *attr);
+/* -EROFS when the mount or file system is read-only. */
+int path_writable(struct path *path);
+bool node_owned_by_caller(struct node *node);
+
+/* --- open.c, node_file.c ----------------------------------------------------------------------------- */
+
+extern const struct file_ops node_file_ops;
+struct open_request {
+    uint32_t flags, mode, resolve;
+    bool exec;
+};
+int vfs_open_request(int dfd, const char *name, const struct open_request *request, struct file **file);
+/* Opens what a walk found. */
+int vfs_open_path(struct path *path, uint32_t flags, struct file **file);
+int node_write_begin(struct node *node); /* -ETXTBSY */
+void node_write_end(struct node *node);
+
+/* --- locks.c ----------------------------------------------------------------------------------------- */
+
+struct fdtable;
+/* A descriptor to the file was closed through `table`: its POSIX locks on the node end. */
+void locks_release_posix(struct file *file, struct fdtable *table);
+/* The open file goes: flock and OFD locks end. */
+void locks_release_file(struct file *file);
+void locks_destroy(void *locks);
+
+#endif

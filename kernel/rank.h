@@ -42,6 +42,7 @@ enum lock_rank {
     RANK_SOCKET = 62,
     RANK_PIPE = 66,
     RANK_TTY = 70,
+    RANK_FUTEX_PI = 72,     /* PI futexes of one table or hash: user words are read and changed inside */
     RANK_ASPACE = 74,
     RANK_MEMOBJ = 78,
     RANK_ABI_TIMER = 82,

@@ -1,0 +1,58 @@
+/*
+ * Tasks: what threads share. A task holds one reference to its address space, which exec replaces; whoever
+ * looks from outside takes a reference of its own under the task's spinlock, and the old one is let go
+ * after the lock (its end may take other locks and time).
+ */
+#include "kernel/task.h"
+
+#include "kernel/alloc.h"
+#include "kernel/assert.h"
+
+static void task_destroy(struct object *object)
+{
+    struct task *task = CONTAINER_OF(object, struct task, object);
+
+    handle_table_destroy(&task->handles);
+    object_unref(task->aspace);
+    kfree(task);
+}
+
+static const struct object_type task_type = {.name = "task", .destroy = task_destroy};
+
+/* Takes a reference on the address space, which may be NULL. NULL: no memory. */
+struct task *task_create(struct aspace *aspace)
+{
+    struct task *task = kzalloc(sizeof(*task));
+
+    if (!task)
+        return NULL;
+    object_init(&task->object, &task_type);
+    spinlock_init(&task->lock, RANK_THREAD);
+    handle_table_init(&task->handles, HANDLES_MAX);
+    task->aspace = aspace ? object_ref(aspace) : NULL;
+    return task;
+}
+
+/* Takes a reference on the new one. */
+void task_set_aspace(struct task *task, struct aspace *aspace)
+{
+    struct aspace *old;
+
+    if (aspace)
+        object_ref(aspace);
+    spin_lock(&task->lock);
+    old = task->aspace;
+    task->aspace = aspace;
+    spin_unlock(&task->lock);
+    object_unref(old);
+}
+
+struct aspace *task_aspace(struct task *task)
+{
+    struct aspace *aspace;
+
+    spin_lock(&task->lock);
+    aspace = task->aspace ? object_ref(task->aspace) : NULL;
+    spin_unlock(&task->lock);
+    return aspace;
+}

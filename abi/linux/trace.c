@@ -29,8 +29,8 @@ static void (*output)(const char *text, size_t length);
 static uint32_t string_limit;
 static uint8_t *call_hidden; /* by row */
 static bool unknown_hidden;  /* calls without a row */
-static int32_t processes[PROCESSES_MAX];
-static uint32_t process_count; /* 0: all */
+static int32_t filter[PROCESSES_MAX]; /* process ids */
+static uint32_t filter_count; /* 0: all */
 
 /* --- options ----------------------------------------------------------------------------------------- */
 
@@ -87,9 +87,9 @@ static int parse_processes(const char *list, char what[64])
                 return -EINVAL;
             value = value * 10 + (*digit - '0');
         }
-        if (!value || process_count == PROCESSES_MAX)
+        if (!value || filter_count == PROCESSES_MAX)
             return -EINVAL;
-        processes[process_count++] = value;
+        filter[filter_count++] = value;
     }
     return 0;
 }
@@ -115,11 +115,11 @@ static bool process_shown(void)
 {
     if (!enabled() || !current_thread())
         return false;
-    for (uint32_t i = 0; i < process_count; i++) {
-        if (processes[i] == current_process()->pid)
+    for (uint32_t i = 0; i < filter_count; i++) {
+        if (filter[i] == current_process()->pid)
             return true;
     }
-    return process_count == 0;
+    return filter_count == 0;
 }
 
 static void add_prefix(struct trace_text *text)

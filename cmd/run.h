@@ -1,0 +1,75 @@
+/*
+ * `hyla run`: what its files share.
+ *
+ *   run_options.c   argv to struct run_options
+ *   run_tree.c      the guest's tree of files
+ *   run_program.c   finding the program; why one cannot run
+ *   run_signals.c   the host's signals to the guest; dying as the guest did
+ *   run_report.c    --trace and --stats
+ *   run.c           all of it in order
+ */
+#ifndef CMD_RUN_H
+#define CMD_RUN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A piece of the host's tree that is shown to the guest. */
+struct run_mount {
+    char *source;      /* on the host */
+    char *destination; /* in the guest, absolute */
+    bool read_only;
+};
+
+struct run_options {
+    const char *rootfs; /* NULL: the host's own */
+    struct run_mount *mounts;
+    size_t mount_count;
+    const char *cwd; /* NULL: the default */
+    char **environment; /* NULL-terminated; the array and nothing in it is owned */
+    size_t environment_count;
+    const char *hostname;
+    uint32_t uid, gid;
+    bool user_given;
+    uint64_t memory;     /* bytes; 0: no limit */
+    uint32_t processes;  /* 0: no limit */
+    uint32_t workers;    /* 0: one per CPU */
+    bool trace, statistics, verbose;
+    const char *trace_file; /* NULL: standard error */
+    const char *trace_calls, *trace_processes;
+    uint32_t trace_string;
+    bool no_rewrite, no_vm_access;
+    char **argv; /* the program and its arguments, NULL-terminated */
+};
+
+/* -1: run; else the exit code (help was shown, or a complaint written). */
+int run_options_parse(struct run_options *options, int argc, char **argv);
+void run_help(void);
+
+/* Builds the guest's mounts. On a kernel thread. 0, or the exit code after a complaint. */
+int run_tree_build(const struct run_options *options);
+
+/*
+ * The path of the program as execvp(3) would find it, in the guest's tree. On a kernel thread. 0 with *path (malloc'ed),
+ * or the exit code after a complaint.
+ */
+int run_program_find(const struct run_options *options, const char *cwd, char **path);
+/* The complaint, and the exit code, for a program that could not be started with `error`. On a kernel thread. */
+int run_program_failed(const char *path, const char *cwd, int error);
+
+/* Blocks the forwarded signals; before any thread is made. -errno. */
+int run_signals_block(void);
+/* From now on each goes through `deliver`, on a kernel thread. Called on a kernel thread. -errno. */
+int run_signals_forward(void (*deliver)(int signal));
+/* Ends this process as a wait status says: returns the exit code, or kills it by the same signal. */
+int run_signals_finish(int wait_status);
+
+/* Opens the trace. 0, or the exit code after a complaint. */
+int run_report_start(const struct run_options *options);
+/* Turns the hooks on: on a kernel thread. 0, or the exit code after a complaint. */
+int run_report_enable(const struct run_options *options);
+/* Prints what --stats asked for. */
+void run_report_finish(const struct run_options *options);
+
+#endif

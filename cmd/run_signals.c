@@ -1,0 +1,86 @@
+/*
+ * Signals between the host and the guest.
+ *
+ * The forwarded ones are blocked in every thread of the server and read from a signalfd in the event loop. What reads
+ * it runs in no thread's context, so it only queues work; the work, on a kernel thread, passes them on. At the end
+ * this process dies as the program did: by the same signal, without a core of its own.
+ */
+#include "cmd/command.h"
+#include "cmd/run.h"
+
+#include "body/linux/host.h"
+#include "kernel/async.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+static const int forwarded[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT, SIGTSTP};
+
+static void (*deliver)(int signal);
+static struct async_work forward_work;
+static struct host_watch watch = {.fd = -1};
+
+static void forwarded_set(sigset_t *set)
+{
+    sigemptyset(set);
+    for (size_t i = 0; i < sizeof forwarded / sizeof forwarded[0]; i++)
+        sigaddset(set, forwarded[i]);
+}
+
+int run_signals_block(void)
+{
+    sigset_t set;
+    forwarded_set(&set);
+    return sigprocmask(SIG_BLOCK, &set, NULL) ? -errno : 0;
+}
+
+static void forward(struct async_work *work)
+{
+    struct signalfd_siginfo info;
+    (void)work;
+    while (read(watch.fd, &info, sizeof info) == (ssize_t)sizeof info)
+        deliver((int)info.ssi_signo);
+}
+
+static void on_ready(struct host_watch *ready, uint32_t events)
+{
+    (void)ready;
+    (void)events;
+    kernel_async(&forward_work);
+}
+
+int run_signals_forward(void (*to)(int signal))
+{
+    sigset_t set;
+    forwarded_set(&set);
+    deliver = to;
+    async_work_init(&forward_work, forward);
+    watch.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (watch.fd < 0)
+        return -errno;
+    watch.ready = on_ready;
+    int error = host_watch_add(&watch, EPOLLIN);
+    if (!error)
+        kernel_async(&forward_work); /* what came before */
+    return error;
+}
+
+int run_signals_finish(int wait_status)
+{
+    int number = wait_status & 0x7f;
+    if (!number)
+        return wait_status >> 8 & 0xff;
+    struct rlimit no_core = {0, 0};
+    sigset_t set;
+    setrlimit(RLIMIT_CORE, &no_core);
+    signal(number, SIG_DFL);
+    sigemptyset(&set);
+    sigaddset(&set, number);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+    kill(getpid(), number);
+    return 128 + number; /* a signal whose default is harmless here */
+}

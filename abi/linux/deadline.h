@@ -7,6 +7,7 @@
 #include "abi/linux/uapi.h"
 #include "kernel/body.h"
 #include "kernel/errno.h"
+#include "kernel/user.h"
 
 #define NS_PER_SECOND 1000000000ull
 
@@ -41,6 +42,19 @@ static inline struct linux_timespec deadline_remaining(nanoseconds_t deadline)
     nanoseconds_t now = body_now();
     uint64_t left = deadline > now ? deadline - now : 0;
     return (struct linux_timespec){(int64_t)(left / NS_PER_SECOND), (int64_t)(left % NS_PER_SECOND)};
+}
+
+/*
+ * select, pselect6 and ppoll write back what is left. A call to be restarted must find it there: when it cannot be
+ * written it is not restarted. Returns the result.
+ */
+static inline int64_t deadline_report(uaddr_t timeout, nanoseconds_t deadline, int64_t result)
+{
+    struct linux_timespec left = deadline_remaining(deadline);
+
+    if (user_write(timeout, &left, sizeof(left)) && result == -ERESTARTNOHAND)
+        return -EINTR;
+    return result;
 }
 
 #endif

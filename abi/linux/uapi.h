@@ -16,4 +16,58 @@ struct linux_timeval {
     int64_t microseconds;
 };
 
+/* --- processes --------------------------------------------------------------------------------------- */
+
+struct linux_clone_args {
+    uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
+};
+_Static_assert(sizeof(struct linux_clone_args) == 88, "clone_args");
+
+struct linux_rusage {
+    struct linux_timeval user_time, system_time;
+    int64_t max_rss, shared_text, data, stack, minor_faults, major_faults, swaps, blocks_in, blocks_out, messages_sent,
+        messages_received, signals, voluntary_switches, involuntary_switches;
+};
+_Static_assert(sizeof(struct linux_rusage) == 144, "rusage");
+
+struct linux_tms {
+    int64_t user, system, children_user, children_system;
+};
+
+struct linux_sysinfo {
+    int64_t uptime;
+    uint64_t loads[3], total_ram, free_ram, shared_ram, buffer_ram, total_swap, free_swap;
+    uint16_t processes, pad;
+    uint32_t pad2;
+    uint64_t total_high, free_high;
+    uint32_t memory_unit;
+    uint32_t pad3;
+};
+_Static_assert(sizeof(struct linux_sysinfo) == 112, "sysinfo");
+
+struct linux_utsname {
+    char system[65], node[65], release[65], version[65], machine[65], domain[65];
+};
+
+struct linux_capability_header {
+    uint32_t version;
+    int32_t pid;
+};
+struct linux_capability_data {
+    uint32_t effective, permitted, inheritable;
+};
+
+struct linux_sched_param {
+    int32_t priority;
+};
+struct linux_sched_attr {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period;
+    uint32_t util_min, util_max;
+};
+_Static_assert(sizeof(struct linux_sched_attr) == 56, "sched_attr");
+
 #endif

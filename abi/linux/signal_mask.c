@@ -1,0 +1,99 @@
+/*
+ * Masks, and taking signals: what the current thread lets in, and the next signal it is to have.
+ *
+ * Blocking a signal that already waits for the process may take away the thread that was woken for it, so another
+ * one is looked for. A temporary mask (ppoll, sigsuspend) lasts until signal_deliver has delivered what it let in.
+ */
+#include "abi/linux/signal_state.h"
+#include "kernel/assert.h"
+
+void signal_recalculate(struct thread_signals *own)
+{
+    struct process_signals *signals = own->signals;
+    struct thread *thread = signals_thread(own)->thread;
+    bool wanted = own->must_stop || ((own->queue.pending | signals->queue.pending) & ~own->blocked);
+    if (wanted && !thread_interrupted(thread))
+        thread_interrupt(thread);
+    else if (!wanted && thread_interrupted(thread))
+        thread_interrupt_clear(thread);
+}
+
+void signal_set_mask_locked(struct thread_signals *own, sigset mask)
+{
+    struct process_signals *signals = own->signals;
+    sigset closed = mask & ~own->blocked & signals->queue.pending;
+    own->blocked = mask & ~SIGNAL_KERNEL_ONLY;
+    if (closed)
+        signal_retarget(signals, own, closed);
+    signal_recalculate(own);
+}
+
+void signal_set_mask(struct lthread *thread, sigset mask)
+{
+    if (thread->signals.blocked == (mask & ~SIGNAL_KERNEL_ONLY))
+        return;
+    struct process_signals *signals = thread->process->signals;
+    mutex_lock(&signals->mutex);
+    signal_set_mask_locked(&thread->signals, mask);
+    mutex_unlock(&signals->mutex);
+}
+
+void signal_mask_temporarily(sigset mask)
+{
+    struct lthread *thread = current_thread();
+    thread->signals.saved_mask = thread->signals.blocked;
+    thread->signals.restore_mask = true;
+    signal_set_mask(thread, mask);
+}
+
+void signal_mask_restore(void)
+{
+    struct lthread *thread = current_thread();
+    if (!thread->signals.restore_mask)
+        return;
+    thread->signals.restore_mask = false;
+    signal_set_mask(thread, thread->signals.saved_mask);
+}
+
+bool signal_pending(void)
+{
+    struct thread *thread = thread_current();
+    return thread_interrupted(thread) || thread_killed(thread);
+}
+
+bool signal_ignored_or_blocked(int signal)
+{
+    struct lthread *thread = current_thread();
+    struct process_signals *signals = thread->process->signals;
+    if (thread->signals.blocked & sigset_of(signal))
+        return true;
+    mutex_lock(&signals->mutex);
+    struct signal_action action = signal_action_read(signals, signal);
+    mutex_unlock(&signals->mutex);
+    return action.handler == LINUX_SIG_IGN;
+}
+
+int signal_take_locked(struct lthread *thread, sigset set, struct linux_siginfo *info, struct signal_record **record)
+{
+    struct process_signals *signals = thread->process->signals;
+    KASSERT(mutex_owned(&signals->mutex));
+    int signal = signal_queue_take(&thread->signals.queue, set, info, record);
+    return signal ? signal : signal_queue_take(&signals->queue, set, info, record);
+}
+
+int signal_dequeue(sigset mask, struct linux_siginfo *info)
+{
+    struct lthread *thread = current_thread();
+    struct process_signals *signals = thread->process->signals;
+    struct signal_record *record;
+    mutex_lock(&signals->mutex);
+    int signal = signal_take_locked(thread, mask & ~SIGNAL_KERNEL_ONLY, info, &record);
+    if (signal)
+        signal_recalculate(&thread->signals);
+    mutex_unlock(&signals->mutex);
+    if (record)
+        signal_timer_taken(record, info);
+    return signal;
+}
+
+struct knote_list *signal_knotes(struct process *process) { return &process->signals->knotes; }

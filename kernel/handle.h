@@ -63,12 +63,18 @@ handle_t handle_insert_reserved(struct handle_table *table, const struct handle_
 /* Looks up with a type and the rights that must be there: a reference in *value. -EBADF, -EACCES, -EINVAL (type). */
 int handle_get(struct handle_table *table, handle_t handle, const struct object_type *type, uint32_t rights,
                struct handle_value *value);
-/* Removes from the table: the reference moves to *value. -EBADF. */
+/*
+ * Removes from the table: the reference moves to *value. -EBADF. object->handles still counts it, so that an object
+ * on its way to another table does not see its last handle go: once it is inserted there, or given up, the caller calls
+ * handle_dropped.
+ */
 int handle_take(struct handle_table *table, handle_t handle, struct handle_value *value);
 /* -EBADF. */
 int handle_close(struct handle_table *table, handle_t handle);
 /* A second handle with at most the first's rights. -EBADF, -EACCES (no RIGHT_COPY), -EMFILE, -ENOMEM. */
 int handle_copy(struct handle_table *table, handle_t handle, uint32_t rights, handle_t *copy);
+/* One handle fewer: the last one runs the type's no_handles. The caller has a reference, and holds no table's mutex. */
+void handle_dropped(struct object *object);
 /* For fork: `to` becomes a copy of `from`'s copyable handles at the same values. 0 or -ENOMEM. */
 int handle_table_clone(struct handle_table *to, struct handle_table *from);
 

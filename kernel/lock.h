@@ -18,6 +18,7 @@ struct thread;
 struct spinlock {
     struct atomic32 word;
     uint16_t rank;
+    uint8_t interrupts; /* of the holder: the state to go back to. So nested spinlocks are released in reverse order. */
 };
 
 #define SPINLOCK_INIT(rank_) {.word = ATOMIC_INIT(0), .rank = (rank_)}

@@ -30,6 +30,12 @@ void *object_ref(void *object);
 bool object_try_ref(void *object);
 /* Drops a reference; NULL is fine. May run the type's destroy. */
 void object_unref(void *object);
+/*
+ * The two halves of object_unref, for those who may not run a destroy where they are: true when the reference
+ * was the last; object_destroy must then be called, in a context where the type's destroy may run.
+ */
+bool object_unref_last(void *object);
+void object_destroy(void *object);
 /* Live objects of all types: for leak checks. */
 uint64_t object_live_count(void);
 

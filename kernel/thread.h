@@ -11,6 +11,7 @@
 #ifndef KERNEL_THREAD_H
 #define KERNEL_THREAD_H
 
+#include "kernel/async.h"
 #include "kernel/atomic.h"
 #include "kernel/lock.h"
 #include "kernel/object.h"
@@ -23,8 +24,8 @@ struct kstack;
 
 enum thread_state {
     THREAD_NEW,
-    THREAD_READY,    /* on a run queue */
-    THREAD_RUNNING,
+    THREAD_READY,    /* on a run queue, or running: which of the two only its CPU knows */
+    THREAD_RUNNING = THREAD_READY,
     THREAD_BLOCKED,  /* suspended with its stack */
     THREAD_PARKED,   /* suspended with a continuation, without a stack */
     THREAD_DEAD,
@@ -45,7 +46,8 @@ struct thread {
 
     struct spinlock lock; /* guards the next group; rank THREAD */
     enum thread_state state;
-    bool wake_pending;      /* an unpark or wake came before the suspend completed */
+    bool wake_pending;      /* a thread_wake came before the suspend */
+    bool unpark_pending;    /* an unpark came before the park */
     thread_function *continuation;
     void *continuation_argument;
     struct kstack *stack;   /* NULL while parked */
@@ -54,6 +56,7 @@ struct thread {
     uint32_t cpu;           /* where it last ran: a hint */
 
     struct list run_link;   /* under the run queue's lock */
+    struct async_work reaper; /* runs the destroy of a thread whose own reference was the last */
 
     struct atomic32 interrupts; /* THREAD_INTERRUPTED | THREAD_KILLED */
 
@@ -114,7 +117,20 @@ bool thread_killed(const struct thread *thread);
 
 /* --- for bodies ------------------------------------------------------------------------------------ */
 
-/* A CPU's life: runs ready threads; calls body_idle() when there are none; returns after sched_stop. */
+/*
+ * Placement. A thread that becomes ready goes to the waking CPU's queue; another CPU may take it, and an idle one
+ * is woken for it, only when the queue then holds at least `backlog` threads. 2 (the default) keeps caller and
+ * callee together; 1 spreads at once. From code on no CPU: to the queue of the CPU where it last ran, which is woken.
+ */
+void sched_set_spread(uint32_t backlog);
+/* Ends what thread_system_init began, after every sched_run has returned: frees the pooled stacks. */
+void thread_system_fini(void);
+
+/*
+ * A CPU's life: runs ready threads; calls body_idle() when there are none, and also every 50 µs or so while there
+ * are some, so that devices and timers are served (body_idle must not wait while sched_work_available(cpu)).
+ * Returns after sched_stop.
+ */
 void sched_run(uint32_t cpu);
 void sched_stop(void);
 /* True when some thread is ready on this CPU's queue or could be stolen. A hint, for body_idle. */

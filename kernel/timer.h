@@ -16,15 +16,18 @@ typedef void timer_function(struct timer *timer);
 struct timer {
     /* under the timer queue's lock */
     nanoseconds_t deadline;
-    uint32_t heap_index; /* its place in the queue's heap, or TIMER_IDLE */
-    bool running;
+    struct timer *child;    /* the queue is a pairing heap: its first child, */
+    struct timer *sibling;  /* its next sibling, */
+    struct timer *previous; /* its previous sibling or, for a first child, its parent */
+    bool queued;
     /* constant after timer_init */
     timer_function *function;
 };
-#define TIMER_IDLE UINT32_MAX
 
+/* Once, before any other call here. (thread_system_init does it.) */
+void timer_system_init(void);
 void timer_init(struct timer *timer, timer_function *function);
-/* Arms, or re-arms, for an absolute monotonic time. 0, or -ENOMEM when the queue cannot grow. */
+/* Arms, or re-arms, for an absolute monotonic time. Always 0: the queue needs no memory. */
 int timer_set(struct timer *timer, nanoseconds_t deadline);
 /* Disarms. True when it was armed and will not run. Does not wait for a function that is running. */
 bool timer_cancel(struct timer *timer);

@@ -25,6 +25,8 @@ typedef uint64_t nanoseconds_t;
 #define PAGE_SHIFT 12
 #define PAGE_MASK (~(uint64_t)(PAGE_SIZE - 1))
 
+#define static_assert _Static_assert
+
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 #define CONTAINER_OF(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 #define NORETURN __attribute__((noreturn))

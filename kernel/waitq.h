@@ -41,6 +41,8 @@ struct waiter {
     struct atomic_ptr queue; /* the struct waitq it is on, or NULL; changed under that queue's lock */
     /* under queue->lock */
     struct list link;
+    /* under thread->lock */
+    enum wait_flags flags;
     /* owned by the waiting thread */
     struct timer timeout;
 };
@@ -48,6 +50,11 @@ struct waiter {
 #define WAITQ_INIT(name) {.lock = SPINLOCK_INIT(RANK_WAITQ), .waiters = {&(name).waiters, &(name).waiters}}
 
 void waitq_init(struct waitq *queue);
+/*
+ * Waits until no wake is at work on the queue any more. For a queue whose memory goes as soon as the waiter has been
+ * woken (a completion on a stack): the waker may still hold its lock. Objects that the waker has a reference on need it not.
+ */
+void waitq_quiesce(struct waitq *queue);
 
 /* The calling thread's waiter. To be enqueued once. */
 void waiter_init(struct waiter *waiter);
@@ -59,6 +66,11 @@ void waitq_enqueue_locked(struct waitq *queue, struct waiter *waiter);
  * When a wake raced a timeout and won, the answer is 0: no wake is ever lost.
  */
 int waiter_wait(struct waiter *waiter, nanoseconds_t deadline, enum wait_flags flags);
+/*
+ * The same for several waiters of the calling thread, each enqueued on a queue of its own: suspends until one is woken,
+ * takes all off their queues, and returns the lowest index that was woken, -ETIMEDOUT or -EINTR.
+ */
+int waiter_wait_any(struct waiter *waiters, size_t count, nanoseconds_t deadline, enum wait_flags flags);
 /* Takes an enqueued waiter that will not wait off its queue. True when a wake had already chosen it. */
 bool waiter_abandon(struct waiter *waiter);
 
@@ -68,14 +80,21 @@ bool waiter_abandon(struct waiter *waiter);
  * thread to remove, and must not be counted as woken.
  */
 bool waitq_wake_locked(struct waitq *queue, struct waiter *waiter);
-/* Moves a waiter to the tail of another queue. Both locks are held (spin_lock_pair). */
+/*
+ * Moves a waiter to the tail of another queue. Both locks are held (spin_lock_pair). A waiter that leaves by itself
+ * (timeout, interruption) may still be about to take the lock of the queue it was on: that queue's memory must stay until
+ * the waiter is gone, or be type-stable.
+ */
 void waitq_requeue_locked(struct waitq *from, struct waitq *to, struct waiter *waiter);
 
 /* Wakes up to `count` waiters, first come first served; returns how many. */
 size_t waitq_wake(struct waitq *queue, size_t count);
 static inline size_t waitq_wake_one(struct waitq *queue) { return waitq_wake(queue, 1); }
 static inline size_t waitq_wake_all(struct waitq *queue) { return waitq_wake(queue, SIZE_MAX); }
-/* A hint without the lock; exact under it. */
+/*
+ * A hint without the lock, exact under it. A full fence comes first: who makes a condition true and then finds the queue
+ * empty has not missed a waiter that enqueues and then checks the condition.
+ */
 bool waitq_empty(const struct waitq *queue);
 
 /*

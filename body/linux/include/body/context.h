@@ -9,6 +9,9 @@
 
 #define BODY_STACK_SIZE (64u * 1024)
 
+/* Spinlocks need not disable interrupts: there are none. */
+#define BODY_HAS_INTERRUPTS 0
+
 struct body_context {
     void *stack_pointer;
     void *stack_low;    /* for AddressSanitizer */

@@ -1,0 +1,268 @@
+/*
+ * Handle tables. A slot is free, used, or part of a reservation; free slots are a list through the
+ * table. A handle is (generation << 16 | index): closing a slot advances its generation, so a stale
+ * handle fails until the generation has come round.
+ *
+ * table->mutex guards everything in it. Objects are never destroyed, nor told of their last handle, with
+ * it held.
+ */
+#include "kernel/handle.h"
+
+#include "kernel/alloc.h"
+#include "kernel/assert.h"
+#include "kernel/errno.h"
+#include "kernel/string.h"
+
+#define NO_SLOT UINT32_MAX
+#define FIRST_SIZE 16u
+
+static handle_t handle_make(const struct handle_table *table, uint32_t index)
+{
+    return (uint32_t)table->slots[index].generation << 16 | index;
+}
+
+void handle_table_init(struct handle_table *table, uint32_t limit)
+{
+    KASSERT(limit <= HANDLES_MAX);
+    *table = (struct handle_table){.first_free = NO_SLOT, .limit = limit};
+    mutex_init(&table->mutex, RANK_HANDLES);
+}
+
+void handle_dropped(struct object *object)
+{
+    uint32_t before = atomic32_sub(&object->handles, 1);
+    KASSERT(before > 0);
+    if (before == 1 && object->type->no_handles)
+        object->type->no_handles(object);
+}
+
+static void value_close(const struct handle_value *value)
+{
+    handle_dropped(value->object);
+    object_unref(value->object);
+}
+
+/* --- slots ------------------------------------------------------------------------------------------- */
+
+static void slot_free_locked(struct handle_table *table, uint32_t index)
+{
+    struct handle_slot *slot = &table->slots[index];
+    slot->object = NULL;
+    slot->generation = slot->generation == UINT16_MAX ? 1 : slot->generation + 1;
+    slot->next_free = table->first_free;
+    table->first_free = index;
+}
+
+static int grow_locked(struct handle_table *table, uint32_t wanted)
+{
+    uint32_t size = (uint32_t)min_u64(max_u64(max_u64(wanted, 2 * (uint64_t)table->size), FIRST_SIZE), table->limit);
+    struct handle_slot *slots = krealloc(table->slots, size * sizeof(*slots));
+    if (!slots)
+        return -ENOMEM;
+    table->slots = slots;
+    memset(&slots[table->size], 0, (size - table->size) * sizeof(*slots));
+    uint32_t first = table->size;
+    table->size = size;
+    while (size-- > first) /* the lowest comes first */
+        slot_free_locked(table, size);
+    return 0;
+}
+
+static int reserve_locked(struct handle_table *table, uint32_t count)
+{
+    uint64_t wanted = (uint64_t)table->used + table->reserved + count;
+    if (wanted > table->limit)
+        return -EMFILE;
+    int error = wanted > table->size ? grow_locked(table, (uint32_t)wanted) : 0;
+    if (!error)
+        table->reserved += count;
+    return error;
+}
+
+static void slot_fill_locked(struct handle_table *table, uint32_t index, const struct handle_value *value)
+{
+    struct handle_slot *slot = &table->slots[index];
+    slot->object = value->object;
+    slot->badge = value->badge;
+    slot->rights = value->rights;
+    atomic32_add(&value->object->handles, 1);
+    table->used++;
+}
+
+static handle_t insert_reserved_locked(struct handle_table *table, const struct handle_value *value)
+{
+    KASSERT(table->reserved > 0 && table->first_free != NO_SLOT);
+    uint32_t index = table->first_free;
+    table->first_free = table->slots[index].next_free;
+    table->reserved--;
+    slot_fill_locked(table, index, value);
+    return handle_make(table, index);
+}
+
+/* The slot a handle names, or NULL. */
+static struct handle_slot *slot_find_locked(struct handle_table *table, handle_t handle)
+{
+    uint32_t index = handle & 0xffff;
+    if (handle == HANDLE_NONE || index >= table->size)
+        return NULL;
+    struct handle_slot *slot = &table->slots[index];
+    return slot->object && slot->generation == handle >> 16 ? slot : NULL;
+}
+
+static struct handle_value slot_value(const struct handle_slot *slot)
+{
+    return (struct handle_value){.object = slot->object, .badge = slot->badge, .rights = slot->rights};
+}
+
+/* --- operations -------------------------------------------------------------------------------------- */
+
+int handle_reserve(struct handle_table *table, uint32_t count)
+{
+    mutex_lock(&table->mutex);
+    int error = reserve_locked(table, count);
+    mutex_unlock(&table->mutex);
+    return error;
+}
+
+void handle_unreserve(struct handle_table *table, uint32_t count)
+{
+    mutex_lock(&table->mutex);
+    KASSERT(table->reserved >= count);
+    table->reserved -= count;
+    mutex_unlock(&table->mutex);
+}
+
+handle_t handle_insert_reserved(struct handle_table *table, const struct handle_value *value)
+{
+    mutex_lock(&table->mutex);
+    handle_t handle = insert_reserved_locked(table, value);
+    mutex_unlock(&table->mutex);
+    return handle;
+}
+
+int handle_insert(struct handle_table *table, const struct handle_value *value, handle_t *handle)
+{
+    mutex_lock(&table->mutex);
+    int error = reserve_locked(table, 1);
+    if (!error)
+        *handle = insert_reserved_locked(table, value);
+    mutex_unlock(&table->mutex);
+    return error;
+}
+
+static int slot_check(const struct handle_slot *slot, const struct object_type *type, uint32_t rights)
+{
+    if (!slot)
+        return -EBADF;
+    if (type && slot->object->type != type)
+        return -EINVAL;
+    return (slot->rights & rights) == rights ? 0 : -EACCES;
+}
+
+int handle_get(struct handle_table *table, handle_t handle, const struct object_type *type, uint32_t rights,
+               struct handle_value *value)
+{
+    mutex_lock(&table->mutex);
+    struct handle_slot *slot = slot_find_locked(table, handle);
+    int error = slot_check(slot, type, rights);
+    if (!error) {
+        *value = slot_value(slot);
+        object_ref(value->object);
+    }
+    mutex_unlock(&table->mutex);
+    return error;
+}
+
+int handle_take(struct handle_table *table, handle_t handle, struct handle_value *value)
+{
+    mutex_lock(&table->mutex);
+    struct handle_slot *slot = slot_find_locked(table, handle);
+    if (slot) {
+        *value = slot_value(slot);
+        slot_free_locked(table, handle & 0xffff);
+        table->used--;
+    }
+    mutex_unlock(&table->mutex);
+    return slot ? 0 : -EBADF;
+}
+
+int handle_close(struct handle_table *table, handle_t handle)
+{
+    struct handle_value value;
+    int error = handle_take(table, handle, &value);
+    if (!error)
+        value_close(&value);
+    return error;
+}
+
+static int copy_locked(struct handle_table *table, handle_t handle, uint32_t rights, handle_t *copy)
+{
+    struct handle_slot *slot = slot_find_locked(table, handle);
+    int error = slot_check(slot, NULL, RIGHT_COPY);
+    if (error)
+        return error;
+    struct handle_value value = slot_value(slot); /* the slots may move when the table grows */
+    error = reserve_locked(table, 1);
+    if (error)
+        return error;
+    value.rights &= rights;
+    object_ref(value.object);
+    *copy = insert_reserved_locked(table, &value);
+    return 0;
+}
+
+int handle_copy(struct handle_table *table, handle_t handle, uint32_t rights, handle_t *copy)
+{
+    mutex_lock(&table->mutex);
+    int error = copy_locked(table, handle, rights, copy);
+    mutex_unlock(&table->mutex);
+    return error;
+}
+
+/* --- whole tables ------------------------------------------------------------------------------------ */
+
+void handle_table_destroy(struct handle_table *table)
+{
+    for (uint32_t index = 0; index < table->size; index++) {
+        if (!table->slots[index].object)
+            continue;
+        struct handle_value value = slot_value(&table->slots[index]);
+        table->slots[index].object = NULL;
+        value_close(&value);
+    }
+    kfree(table->slots);
+    *table = (struct handle_table){.first_free = NO_SLOT};
+}
+
+static void clone_slots_locked(struct handle_table *to, struct handle_table *from)
+{
+    to->first_free = NO_SLOT;
+    for (uint32_t index = to->size; index-- > 0;) {
+        struct handle_slot *source = &from->slots[index];
+        to->slots[index].generation = source->generation;
+        if (source->object && source->rights & RIGHT_COPY) {
+            struct handle_value value = slot_value(source);
+            object_ref(value.object);
+            slot_fill_locked(to, index, &value);
+        } else {
+            to->slots[index].next_free = to->first_free;
+            to->first_free = index;
+        }
+    }
+}
+
+/* `to` is fresh and nobody else's, so one table's mutex is enough. */
+int handle_table_clone(struct handle_table *to, struct handle_table *from)
+{
+    KASSERT(to->size == 0);
+    mutex_lock(&from->mutex);
+    to->slots = kcalloc(from->size, sizeof(*to->slots));
+    bool made = to->slots || from->size == 0;
+    if (made) {
+        to->size = from->size;
+        to->limit = from->limit;
+        clone_slots_locked(to, from);
+    }
+    mutex_unlock(&from->mutex);
+    return made ? 0 : -ENOMEM;
+}

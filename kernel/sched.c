@@ -1,0 +1,348 @@
+/*
+ * The scheduler: run queues, and every context switch.
+ *
+ * Each CPU has a queue of ready threads. A thread that suspends, parks, yields or ends switches straight to
+ * the next ready one of its CPU; only when there is none, or when the devices are due for a look, does it
+ * go through the CPU's scheduler context (sched_run), which steals from other queues and idles in the body.
+ *
+ * How locks are held across a switch: kernel/sched.h. Where a thread that becomes ready goes, and which CPU
+ * is woken for it: sched_set_spread in kernel/thread.h. No wake-up of an idle CPU is lost: it announces
+ * itself in idle_cpus, then looks at the queues; who enqueues does so first, then looks at idle_cpus; both
+ * with a full fence between (numbered below).
+ */
+#include "kernel/sched.h"
+
+#include "kernel/assert.h"
+#include "kernel/lockcheck.h"
+
+#define POLL_CHECK_SWITCHES 16u
+#define POLL_PERIOD_NS 50000u
+
+static struct cpu cpus[CPUS_MAX];
+static uint32_t cpu_count;
+static struct atomic32 spread;
+static struct atomic32 stopping;
+static struct atomic64 idle_cpus;
+
+static void cpu_init(struct cpu *cpu, uint32_t id)
+{
+    *cpu = (struct cpu){.id = id, .lock = SPINLOCK_INIT(RANK_RUN_QUEUE)};
+    list_init(&cpu->ready);
+}
+
+int thread_system_init(uint32_t count)
+{
+    KASSERT(count > 0 && count <= CPUS_MAX);
+    cpu_count = count;
+    for (uint32_t i = 0; i < count; i++)
+        cpu_init(&cpus[i], i);
+    atomic32_store(&spread, 2);
+    atomic32_store(&stopping, 0);
+    atomic64_store(&idle_cpus, 0);
+    stack_pool_init();
+    timer_system_init();
+    return 0;
+}
+
+void thread_system_fini(void) { stack_pool_fini(cpus, cpu_count); }
+
+void sched_set_spread(uint32_t backlog)
+{
+    KASSERT(backlog > 0);
+    atomic32_store(&spread, backlog);
+}
+
+/* --- run queues -------------------------------------------------------------------------------------- */
+
+static uint32_t queue_add_locked(struct cpu *cpu, struct thread *thread, bool front)
+{
+    KASSERT(!list_linked(&thread->run_link));
+    if (front)
+        list_push_front(&cpu->ready, &thread->run_link);
+    else
+        list_push_back(&cpu->ready, &thread->run_link);
+    uint32_t count = atomic32_load_relaxed(&cpu->ready_count) + 1;
+    atomic32_store_relaxed(&cpu->ready_count, count);
+    return count;
+}
+
+static struct thread *queue_take_locked(struct cpu *cpu, struct list *link)
+{
+    if (link == &cpu->ready)
+        return NULL;
+    list_remove(link);
+    atomic32_store_relaxed(&cpu->ready_count, atomic32_load_relaxed(&cpu->ready_count) - 1);
+    return LIST_ENTRY(link, struct thread, run_link);
+}
+
+static uint32_t queue_add(struct cpu *cpu, struct thread *thread, bool front)
+{
+    spin_acquire(&cpu->lock);
+    uint32_t count = queue_add_locked(cpu, thread, front);
+    spin_release(&cpu->lock);
+    return count;
+}
+
+static struct thread *queue_take(struct cpu *cpu)
+{
+    if (atomic32_load_relaxed(&cpu->ready_count) == 0)
+        return NULL;
+    spin_acquire(&cpu->lock);
+    struct thread *thread = queue_take_locked(cpu, cpu->ready.next);
+    spin_release(&cpu->lock);
+    return thread;
+}
+
+/* True when this caller is the one to wake it. */
+static bool idle_claim(uint32_t id)
+{
+    uint64_t bit = (uint64_t)1 << id;
+    return atomic64_load_relaxed(&idle_cpus) & bit && atomic64_and(&idle_cpus, ~bit) & bit;
+}
+
+static void wake_some_idle_cpu(void)
+{
+    for (uint64_t idle = atomic64_load_relaxed(&idle_cpus); idle; idle &= idle - 1) {
+        uint32_t id = (uint32_t)__builtin_ctzll(idle);
+        if (idle_claim(id)) {
+            body_cpu_wake(id);
+            return;
+        }
+    }
+}
+
+static void enqueue_remote(struct thread *thread)
+{
+    struct cpu *cpu = &cpus[thread->cpu];
+    uint32_t count = queue_add(cpu, thread, false); /* 1 */
+    atomic_fence();
+    if (idle_claim(cpu->id)) /* 2: rival is idle(), steps 3 and 4 */
+        body_cpu_wake(cpu->id);
+    else if (count >= atomic32_load_relaxed(&spread))
+        wake_some_idle_cpu();
+}
+
+void sched_enqueue(struct thread *thread)
+{
+    struct cpu *cpu = cpu_self();
+    if (!cpu) {
+        enqueue_remote(thread);
+        return;
+    }
+    uint32_t count = queue_add(cpu, thread, false); /* 1 */
+    if (count >= atomic32_load_relaxed(&spread)) {
+        atomic_fence();
+        wake_some_idle_cpu(); /* 2 */
+    }
+}
+
+void sched_enqueue_here(struct thread *thread)
+{
+    struct cpu *cpu = cpu_self();
+    if (cpu)
+        queue_add(cpu, thread, true);
+    else
+        enqueue_remote(thread);
+}
+
+/* The youngest thread of a queue that is long enough to share; its CPU keeps the ones it is about to run. */
+static struct thread *steal_from(struct cpu *victim)
+{
+    uint32_t enough = atomic32_load_relaxed(&spread);
+    if (atomic32_load_relaxed(&victim->ready_count) < enough || !spin_try_acquire(&victim->lock))
+        return NULL;
+    struct thread *thread = NULL;
+    if (atomic32_load_relaxed(&victim->ready_count) >= enough)
+        thread = queue_take_locked(victim, victim->ready.prev);
+    spin_release(&victim->lock);
+    return thread;
+}
+
+static struct thread *steal(struct cpu *cpu)
+{
+    for (uint32_t i = 1; i < cpu_count; i++) {
+        struct thread *thread = steal_from(&cpus[(cpu->id + i) % cpu_count]);
+        if (thread)
+            return thread;
+    }
+    return NULL;
+}
+
+bool sched_work_available(uint32_t id)
+{
+    if (atomic32_load(&cpus[id].ready_count) > 0)
+        return true;
+    uint32_t enough = atomic32_load_relaxed(&spread);
+    for (uint32_t i = 0; i < cpu_count; i++)
+        if (i != id && atomic32_load(&cpus[i].ready_count) >= enough)
+            return true;
+    return false;
+}
+
+/* --- switching --------------------------------------------------------------------------------------- */
+
+/* Every so many switches, by the clock: body_now costs as much as a switch does. */
+static bool poll_due(struct cpu *cpu)
+{
+    if (LIKELY(++cpu->switches % POLL_CHECK_SWITCHES != 0))
+        return false;
+    nanoseconds_t now = body_now();
+    if (cpu->polled == 0)
+        cpu->polled = now;
+    return now - cpu->polled >= POLL_PERIOD_NS;
+}
+
+static void give_stack(struct thread *thread, void *stack)
+{
+    thread->stack = stack;
+    body_context_init(&thread->context, stack, thread_main, thread);
+}
+
+static bool has_stack(struct cpu *cpu, struct thread *thread)
+{
+    if (LIKELY(thread->stack != NULL))
+        return true;
+    void *stack = stack_take(cpu);
+    if (stack)
+        give_stack(thread, stack);
+    return stack;
+}
+
+/* Who runs next without a detour, or NULL: the scheduler context decides. */
+static struct thread *pick_direct(struct cpu *cpu)
+{
+    if (UNLIKELY(poll_due(cpu)))
+        return NULL;
+    struct thread *next = queue_take(cpu);
+    if (next && UNLIKELY(!has_stack(cpu, next))) {
+        queue_add(cpu, next, true);
+        return NULL;
+    }
+    return next;
+}
+
+void sched_tail(void)
+{
+    struct cpu *cpu = cpu_self();
+    enum tail_kind kind = cpu->tail;
+    struct thread *thread = cpu->tail_thread;
+    struct spinlock *lock = cpu->tail_lock;
+    cpu->tail = TAIL_NONE;
+    if (kind == TAIL_PARK)
+        thread_parked(thread);
+    else if (kind == TAIL_EXIT)
+        thread_gone(thread);
+    if (kind != TAIL_NONE && lock)
+        spin_release(lock);
+}
+
+static void switch_to(struct cpu *cpu, struct thread *next, enum tail_kind kind, struct spinlock *lock)
+{
+    struct thread *self = cpu->current;
+    cpu->tail = kind;
+    cpu->tail_thread = self;
+    cpu->tail_lock = lock;
+    cpu->current = next;
+    struct body_context *to = next ? &next->context : &cpu->context;
+    if (kind == TAIL_PARK || kind == TAIL_EXIT) {
+        body_context_leave(&self->context, to);
+        panic("a context that was left ran again");
+    }
+    body_context_switch(&self->context, to);
+    sched_tail();
+}
+
+void sched_switch(struct cpu *cpu, enum tail_kind kind, struct spinlock *lock)
+{
+    switch_to(cpu, pick_direct(cpu), kind, lock);
+}
+
+void thread_yield(void)
+{
+    lockcheck_suspend();
+    struct cpu *cpu = cpu_self();
+    bool poll = poll_due(cpu);
+    spin_acquire(&cpu->lock);
+    struct thread *next = poll ? NULL : queue_take_locked(cpu, cpu->ready.next);
+    if (!next && !poll) {
+        spin_release(&cpu->lock);
+        return;
+    }
+    if (next && !has_stack(cpu, next)) {
+        queue_add_locked(cpu, next, true);
+        next = NULL;
+    }
+    queue_add_locked(cpu, cpu->current, false);
+    switch_to(cpu, next, TAIL_UNLOCK, &cpu->lock);
+}
+
+struct thread *thread_current(void)
+{
+    struct cpu *cpu = cpu_self();
+    return cpu ? cpu->current : NULL;
+}
+
+/* --- a CPU's life ------------------------------------------------------------------------------------ */
+
+static void poll_devices(struct cpu *cpu)
+{
+    body_idle(cpu->id);
+    cpu->switches = 0;
+    cpu->polled = 0;
+}
+
+static void idle(struct cpu *cpu)
+{
+    uint64_t bit = (uint64_t)1 << cpu->id;
+    atomic64_or(&idle_cpus, bit); /* 3 */
+    if (!sched_work_available(cpu->id) && !atomic32_load(&stopping)) /* 4: rival is the enqueuer, steps 1 and 2 */
+        poll_devices(cpu);
+    atomic64_and(&idle_cpus, ~bit);
+}
+
+static void run(struct cpu *cpu, struct thread *thread)
+{
+    cpu->current = thread;
+    body_context_switch(&cpu->context, &thread->context);
+    sched_tail();
+}
+
+/* No stack to be had: it stays ready, until one comes back. */
+static void run_stackless(struct cpu *cpu, struct thread *thread)
+{
+    void *stack = stack_make(cpu);
+    if (stack) {
+        give_stack(thread, stack);
+        run(cpu, thread);
+        return;
+    }
+    queue_add(cpu, thread, false);
+    poll_devices(cpu);
+    body_relax(cpu->switches);
+}
+
+void sched_run(uint32_t id)
+{
+    struct cpu *cpu = &cpus[id];
+    body_cpu_set_local(cpu);
+    while (!atomic32_load_acquire(&stopping)) {
+        if (cpu->polled != 0 && body_now() - cpu->polled >= POLL_PERIOD_NS)
+            poll_devices(cpu);
+        struct thread *thread = queue_take(cpu);
+        if (!thread)
+            thread = steal(cpu);
+        if (!thread)
+            idle(cpu);
+        else if (thread->stack)
+            run(cpu, thread);
+        else
+            run_stackless(cpu, thread);
+    }
+}
+
+void sched_stop(void)
+{
+    atomic32_store(&stopping, 1);
+    for (uint32_t i = 0; i < cpu_count; i++)
+        body_cpu_wake(i);
+}

@@ -1,0 +1,87 @@
+/*
+ * The boundary with user mode: the registered ABI, and user memory of the calling thread.
+ *
+ * A task's address space is replaced only by exec, which its last remaining thread does, so the calling
+ * thread may use task->aspace without the task's lock and without a reference.
+ */
+#include "kernel/user.h"
+
+#include "kernel/assert.h"
+#include "kernel/body.h"
+#include "kernel/errno.h"
+#include "kernel/string.h"
+#include "kernel/task.h"
+#include "kernel/thread.h"
+
+#define CHUNK_BYTES 512u
+
+static const struct abi *registered;
+
+void abi_register(const struct abi *abi)
+{
+    KASSERT(abi->entry && !registered);
+    registered = abi;
+}
+
+void user_enter(struct thread *thread, struct user_entry *entry)
+{
+    KASSERT(registered && thread == thread_current());
+    registered->entry(thread, entry);
+}
+
+static struct aspace *own_aspace(void)
+{
+    struct thread *thread = thread_current();
+    KASSERT(thread && thread->task);
+    return thread->task->aspace;
+}
+
+size_t user_read_some(void *to, uaddr_t from, size_t size)
+{
+    struct aspace *aspace = own_aspace();
+    return aspace ? body_copy_in(aspace, to, from, size) : 0;
+}
+
+size_t user_write_some(uaddr_t to, const void *from, size_t size)
+{
+    struct aspace *aspace = own_aspace();
+    return aspace ? body_copy_out(aspace, to, from, size) : 0;
+}
+
+int user_read(void *to, uaddr_t from, size_t size) { return user_read_some(to, from, size) == size ? 0 : -EFAULT; }
+int user_write(uaddr_t to, const void *from, size_t size) { return user_write_some(to, from, size) == size ? 0 : -EFAULT; }
+
+/* In pieces that end at a page's end, so that a string at the end of what is mapped is read whole. */
+int64_t user_read_string(char *to, uaddr_t from, size_t size)
+{
+    size_t length = 0;
+    while (length < size) {
+        size_t wanted = PAGE_SIZE - (size_t)((from + length) % PAGE_SIZE);
+        if (wanted > size - length)
+            wanted = size - length;
+        if (wanted > CHUNK_BYTES)
+            wanted = CHUNK_BYTES;
+        size_t got = user_read_some(to + length, from + length, wanted);
+        const char *end = memchr(to + length, 0, got);
+        if (end)
+            return end - to;
+        if (got < wanted)
+            return -EFAULT;
+        length += got;
+    }
+    return -ENAMETOOLONG;
+}
+
+int user_zero(uaddr_t to, size_t size)
+{
+    static const char zeros[CHUNK_BYTES];
+    while (size > 0) {
+        size_t chunk = size < CHUNK_BYTES ? size : CHUNK_BYTES;
+        int error = user_write(to, zeros, chunk);
+        if (error)
+            return error;
+        to += chunk;
+        size -= chunk;
+    }
+    return 0;
+}

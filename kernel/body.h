@@ -31,13 +31,16 @@ void body_context_switch(struct body_context *from, struct body_context *to);
 /* The context's stack is given up and never resumed: lets sanitizers forget it. */
 void body_context_leave(struct body_context *from, struct body_context *to);
 
-/* The scheduler's record of the CPU this code runs on. A real call, never cached across a switch. */
+/* The scheduler's record of the CPU this code runs on; NULL on a host thread that is no CPU. A real call, never cached across a switch. */
 void *body_cpu_local(void);
 void body_cpu_set_local(void *local);
 uint32_t body_cpu_count(void);
-/* Waits for work on this CPU: returns when there may be some. Scheduler stack. The body polls its devices in it. */
+/*
+ * Waits for work on this CPU: returns when there may be some. Scheduler stack. The body polls its devices in it.
+ * Also called while there is work, to have the devices polled: it must not wait while sched_work_available(cpu).
+ */
 void body_idle(uint32_t cpu);
-/* Makes body_idle on that CPU return soon. Any context. */
+/* Makes body_idle on that CPU return soon; one that is entered only afterwards, too. Any context. */
 void body_cpu_wake(uint32_t cpu);
 /* Any context; nests by the returned value. Empty on Linux. */
 uint32_t body_interrupts_disable(void);

@@ -26,6 +26,8 @@ static void file_destroy(struct object *object)
 {
     struct file *file = CONTAINER_OF(object, struct file, object);
 
+    if (atomic_ptr_load_acquire(&file->epoll_items))
+        epoll_file_gone(file);
     locks_release_file(file);
     if (file->ops->release)
         file->ops->release(file);

@@ -184,6 +184,7 @@ void node_attr_changed(struct node *node);
 struct file_time wall_time(void);
 
 /* Mounts: at start the command builds the tree. dst is an absolute path that exists (created in a memfs root when missing). */
+/* Both take over the reference on fs when they succeed. mount_root comes first. */
 int mount_root(struct fs *fs);
 int mount_at(const char *destination, struct fs *fs);
 /* Bind of a single host file or directory is a hostfs (or an overlay of one). For /proc/mounts: */

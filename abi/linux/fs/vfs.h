@@ -63,6 +63,9 @@ struct fs_context {
     struct atomic32 umask;
 };
 
+void fs_context_set_cwd(struct fs_context *context, struct path *path);
+void fs_context_set_root(struct fs_context *context, struct path *path);
+
 /* --- path.c: paths and the name cache ---------------------------------------------------------------- */
 
 extern struct spinlock path_cache_lock;
@@ -77,17 +80,25 @@ struct path *path_cached_locked(struct path *parent, const char *name, size_t le
 void path_cache_add(struct path *path);
 /* The name is gone from its directory. */
 void path_cache_unlinked(struct path *path);
-/* A rename: `path` takes the place (and fate) of `target`, which may be NULL, under `parent`. `name` is a block taken over, or NULL for short. */
+/*
+ * A rename: `path` takes the new name under `parent`; `replaced` (or NULL) is gone. `block` holds length + 1 bytes
+ * and is taken over; it may be NULL when the name fits short_name.
+ */
 void path_cache_move(struct path *path, struct path *parent, const char *new_name, size_t length, char *block, struct path *replaced);
 void path_cache_exchange(struct path *a, struct path *b);
 /* Forgets the unused part of the cache. */
 void path_cache_shrink(void);
+/* The name as seen from `root`; *reached false: root is not above it. Length or -ENAMETOOLONG. */
+int64_t path_name_from(struct path *path, struct path *root, char *buffer, size_t size, bool *reached, bool *gone);
 /* True when `path` is `ancestor` or beneath it. */
 bool path_beneath(struct path *path, struct path *ancestor);
 static inline bool path_cacheable(const struct path *directory) { return !(directory->node->flags & NODE_NO_CACHE); }
 
 /* --- names.c: names in one directory ----------------------------------------------------------------- */
 
+/* Once, before the first mount. */
+void names_init(void);
+bool path_covered(struct path *path); /* something is mounted there */
 /* One of a few mutexes of rank NAMES, by directory. Nothing is locked for NODE_NO_CACHE directories. */
 void names_lock(struct node *directory);
 void names_unlock(struct node *directory);
@@ -118,7 +129,6 @@ int names_rename(const struct rename_request *request);
 /* --- walk.c ------------------------------------------------------------------------------------------ */
 
 #define WALK_LINKS_MAX 40u
-enum { WALK_OPEN_CREATE = 16 /* with WALK_PARENT: a trailing slash is the caller's to judge */ };
 enum resolve_flags { RESOLVE_NO_XDEV = 1, RESOLVE_NO_MAGICLINKS = 2, RESOLVE_NO_SYMLINKS = 4, RESOLVE_BENEATH = 8, RESOLVE_IN_ROOT = 16,
                      RESOLVE_CACHED = 32 };
 enum walk_last { LAST_NORMAL, LAST_DOT, LAST_DOTDOT, LAST_ROOT };
@@ -127,6 +137,7 @@ struct walk {
     const struct cred *cred;
     struct path *at;          /* where we are */
     struct path *pin;         /* the reference that keeps it while the lock is free */
+    struct path *next_pin;    /* keeps what was just fetched, until `pin` can */
     struct path *root, *root_pin;
     struct file *file;        /* the result when a magic link named an anonymous file: a reference */
     const char *rest;
@@ -145,13 +156,23 @@ struct walk {
 int walk_begin(struct walk *walk, int dfd, const char *name, uint32_t flags, uint32_t resolve, const struct cred *cred);
 /* Resolves what is left: walk->at (or walk->file) is the answer, kept by walk->pin. */
 int walk_run(struct walk *walk);
-/* After WALK_PARENT: resolves the last component; a link there is followed as far as the next parent unless WALK_NOFOLLOW. */
-int walk_last(struct walk *walk, struct path **path, bool *again);
+/*
+ * After a walk_run with WALK_PARENT that ended on LAST_NORMAL: goes to the last component. *more: it was a link, and
+ * walk_run is to go on (to the parent of where it points). -ENOENT: the name is free in walk->at.
+ */
+int walk_last(struct walk *walk, bool *more);
 void walk_end(struct walk *walk);
 /* path_walk that also answers with anonymous files: exactly one of *path and *file is set. */
 int path_walk_any(int dfd, const char *name, uint32_t flags, const struct cred *cred, struct path **path, struct file **file);
-/* The parent directory and the last component of a name; the walk owns both. Not ".", ".." or the root: -EINVAL-like errors are the caller's. */
-int walk_parent(struct walk *walk, int dfd, const char *name, uint32_t flags);
+/* walk_begin and walk_run with WALK_PARENT: the parent is walk->at, kept until walk_end (which always comes). */
+int walk_parent(struct walk *walk, int dfd, const char *name);
+
+/* --- mount.c ----------------------------------------------------------------------------------------- */
+
+/* Takes over the reference on fs when it succeeds. -ENOTDIR, -EBUSY, -ENOMEM. source: for /proc/mounts, or NULL. */
+int mount_on(struct path *mountpoint, struct fs *fs, uint32_t flags, const char *source);
+/* umount2: `root` is the root of a mount, one reference of which is the caller's. flags 2: MNT_DETACH. -EINVAL, -EBUSY. */
+int mount_remove(struct path *root, uint32_t flags);
 
 /* --- permission.c ------------------------------------------------------------------------------------ */
 

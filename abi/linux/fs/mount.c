@@ -1,0 +1,244 @@
+/*
+ * Mounts: which file system's root covers which path.
+ *
+ * The tree starts as one root file system and grows by mount_at while the command builds it, later by
+ * mount(2). A mounted-on path is kept in the name cache (its ancestors too), so that every walk finds it, also in
+ * directories that are otherwise never cached. A mount lives as long as a path in it.
+ */
+#include "abi/linux/fs/vfs.h"
+#include "abi/linux/process.h"
+#include "kernel/alloc.h"
+#include "kernel/assert.h"
+#include "kernel/string.h"
+
+/* under path_cache_lock */
+static struct list mounts = {&mounts, &mounts};
+static struct path *root_path;
+
+static void mount_destroy(struct object *object)
+{
+    struct mount *mount = CONTAINER_OF(object, struct mount, object);
+
+    object_unref(mount->fs);
+    kfree(mount);
+}
+
+static const struct object_type mount_type = {.name = "mount", .destroy = mount_destroy};
+
+/* Takes over the reference on fs when it succeeds. */
+static struct mount *mount_create(struct fs *fs, uint32_t flags, const char *source)
+{
+    struct mount *mount = kzalloc(sizeof(*mount));
+
+    if (!mount)
+        return NULL;
+    object_init(&mount->object, &mount_type);
+    list_init(&mount->link);
+    mount->flags = flags;
+    mount->fs = fs;
+    format(mount->source, sizeof(mount->source), "%s", source ? source : fs->ops->name);
+    mount->root = path_create(NULL, mount, "", 0, object_ref(fs->root));
+    if (!mount->root) {
+        mount->fs = NULL;
+        object_unref(mount);
+        return NULL;
+    }
+    return mount;
+}
+
+int mount_root(struct fs *fs)
+{
+    struct mount *mount;
+
+    KASSERT(!root_path);
+    names_init();
+    mount = mount_create(fs, 0, NULL);
+    if (!mount)
+        return -ENOMEM;
+    spin_lock(&path_cache_lock);
+    root_path = mount->root;
+    list_push_back(&mounts, &mount->link);
+    spin_unlock(&path_cache_lock);
+    return 0;
+}
+
+struct path *mount_root_path(void)
+{
+    spin_lock(&path_cache_lock);
+    struct path *path = root_path ? path_ref(root_path) : NULL;
+    spin_unlock(&path_cache_lock);
+    return path;
+}
+
+/* Enters the path and its ancestors into the cache, so that this very path is what walks find. */
+static void path_keep(struct path *path)
+{
+    while (path && path->parent) {
+        if (!path->cached)
+            path_cache_add(path);
+        path = path->parent;
+    }
+}
+
+int mount_on(struct path *mountpoint, struct fs *fs, uint32_t flags, const char *source)
+{
+    struct mount *mount;
+
+    if ((mountpoint->type == LINUX_S_IFDIR) != ((fs->root->mode & LINUX_S_IFMT) == LINUX_S_IFDIR))
+        return -ENOTDIR;
+    mount = mount_create(fs, flags, source);
+    if (!mount)
+        return -ENOMEM;
+    path_keep(mountpoint);
+    mount->mountpoint = path_ref(mountpoint);
+    spin_lock(&path_cache_lock);
+    bool busy = mountpoint->covering || mountpoint->gone;
+    if (!busy) {
+        mountpoint->covering = mount;
+        list_push_back(&mounts, &mount->link);
+    }
+    spin_unlock(&path_cache_lock);
+    if (!busy)
+        return 0;
+    path_unref(mount->mountpoint);
+    object_ref(fs); /* stays the caller's */
+    path_unref(mount->root);
+    object_unref(mount);
+    return -EBUSY;
+}
+
+int mount_remove(struct path *root, uint32_t flags)
+{
+    enum { LAZY = 2 };
+    struct mount *mount = root->mount;
+    struct path *mountpoint;
+    int error = 0;
+
+    if (!mount || root->parent)
+        return -EINVAL;
+    path_cache_shrink();
+    spin_lock(&path_cache_lock);
+    mountpoint = mount->mountpoint;
+    if (!mountpoint || mount->root != root)
+        error = -EINVAL;
+    /* One reference is the mount's, one the caller's; files and directories in use hold more. */
+    else if (!(flags & LAZY) && atomic32_load_acquire(&root->object.references) > 2)
+        error = -EBUSY;
+    if (!error) {
+        mountpoint->covering = NULL;
+        mount->mountpoint = NULL;
+        list_remove(&mount->link);
+        mount->root = NULL;
+    }
+    spin_unlock(&path_cache_lock);
+    if (error)
+        return error;
+    path_unref(mountpoint);
+    path_unref(root);
+    object_unref(mount);
+    return 0;
+}
+
+/* --- while the command builds the tree --------------------------------------------------------------- */
+
+static int make_component(const char *name, uint32_t type)
+{
+    struct create_request request = {.mode = type | (type == LINUX_S_IFDIR ? 0755 : 0644)};
+    struct walk walk;
+    int error = walk_parent(&walk, LINUX_AT_FDCWD, name);
+
+    if (!error && walk.last_kind == LAST_NORMAL)
+        error = names_create(walk.at, walk.last, walk.last_length, &request, NULL);
+    walk_end(&walk);
+    return error == -EEXIST ? 0 : error;
+}
+
+/* Makes what is missing of an absolute name: directories, and at its end what the mount covers. */
+static int make_destination(const char *destination, uint32_t type)
+{
+    char *name = kstrdup(destination);
+    int error = name ? 0 : -ENOMEM;
+
+    for (char *slash = name ? strchr(name + 1, '/') : NULL; slash && !error; slash = strchr(slash + 1, '/')) {
+        *slash = 0;
+        error = make_component(name, LINUX_S_IFDIR);
+        *slash = '/';
+    }
+    if (!error)
+        error = make_component(name, type);
+    kfree(name);
+    return error;
+}
+
+int mount_at(const char *destination, struct fs *fs)
+{
+    struct path *path;
+    int error = path_walk(LINUX_AT_FDCWD, destination, 0, &path);
+
+    if (error == -ENOENT && destination[0] == '/') {
+        error = make_destination(destination, fs->root->mode & LINUX_S_IFMT);
+        if (!error)
+            error = path_walk(LINUX_AT_FDCWD, destination, 0, &path);
+    }
+    if (error)
+        return error;
+    error = mount_on(path, fs, 0, NULL);
+    path_unref(path);
+    return error;
+}
+
+/* --- /proc/mounts ------------------------------------------------------------------------------------ */
+
+static struct mount *mount_number(uint32_t number)
+{
+    struct mount *found = NULL;
+
+    spin_lock(&path_cache_lock);
+    LIST_FOR_EACH(link, &mounts)
+    {
+        if (number-- == 0) {
+            found = object_ref(LIST_ENTRY(link, struct mount, link));
+            break;
+        }
+    }
+    spin_unlock(&path_cache_lock);
+    return found;
+}
+
+static int mount_show(struct mount *mount, char *name, char *buffer, size_t size)
+{
+    bool read_only = (mount->flags & MOUNT_READ_ONLY) || mount->fs->read_only;
+    struct path *root;
+
+    spin_lock(&path_cache_lock);
+    root = mount->root ? path_ref(mount->root) : NULL;
+    spin_unlock(&path_cache_lock);
+    if (!root)
+        return 0;
+    int64_t length = path_name(root, name, PATH_LENGTH_MAX);
+    path_unref(root);
+    if (length < 0)
+        return 0;
+    return format(buffer, size, "%s %s %s %s%s%s%s 0 0\n", mount->source, name, mount->fs->ops->name, read_only ? "ro" : "rw",
+                  mount->flags & MOUNT_NO_SUID ? ",nosuid" : "", mount->flags & MOUNT_NO_DEV ? ",nodev" : "",
+                  mount->flags & MOUNT_NO_EXEC ? ",noexec" : "");
+}
+
+int mounts_show(char *buffer, size_t size)
+{
+    char *name = kalloc(PATH_LENGTH_MAX);
+    struct mount *mount;
+    size_t used = 0;
+
+    if (!name)
+        return -ENOMEM;
+    for (uint32_t i = 0; (mount = mount_number(i)); i++) {
+        int length = mount_show(mount, name, buffer + used, size - used);
+        object_unref(mount);
+        if ((size_t)length >= size - used)
+            break;
+        used += (size_t)length;
+    }
+    kfree(name);
+    return (int)used;
+}

@@ -77,6 +77,7 @@ enum aspace_map_flags {
     ASPACE_FIXED = 1 << 16,            /* replaces what is there */
     ASPACE_FIXED_NOREPLACE = 1 << 17,  /* -EEXIST when something is there */
     ASPACE_POPULATE = 1 << 18,
+    ASPACE_BELOW_2G = 1 << 19,         /* MAP_32BIT */
 };
 
 struct aspace_map_request {

@@ -57,8 +57,8 @@ int range_check_locked(struct aspace *aspace, uaddr_t start, uint64_t size);
 bool range_free_locked(struct aspace *aspace, uaddr_t start, uaddr_t end);
 /* Page-aligned, not empty, not wrapping round. */
 bool range_sane(uaddr_t start, uint64_t size);
-/* The highest free place between low and high: 0 when there is none. */
-uaddr_t aspace_place_locked(struct aspace *aspace, uint64_t size);
+/* The highest free place between aspace->low and `high`: 0 when there is none. */
+uaddr_t aspace_place_locked(struct aspace *aspace, uint64_t size, uaddr_t high);
 int body_apply_one(struct aspace *aspace, const struct map_op *op);
 
 #endif

@@ -23,7 +23,7 @@ static int choose_address(struct aspace *aspace, const struct aspace_map_request
         return error == -EINVAL ? -ENOMEM : error;
     if (hint && !error && range_free_locked(aspace, hint, hint + request->size))
         return 0;
-    *address = aspace_place_locked(aspace, request->size);
+    *address = aspace_place_locked(aspace, request->size, request->flags & ASPACE_BELOW_2G ? (uaddr_t)1 << 31 : aspace->high);
     return *address ? 0 : -ENOMEM;
 }
 

@@ -299,43 +299,49 @@ int range_check_locked(struct aspace *aspace, uaddr_t start, uint64_t size)
     return 0;
 }
 
+struct search {
+    uint64_t size;
+    uaddr_t low, high;
+};
+
 /* Where in the gap [bottom, top), kept within low and high, the size fits: the highest place, or 0. */
-static uaddr_t fit(struct aspace *aspace, uaddr_t bottom, uaddr_t top, uint64_t size)
+static uaddr_t fit(const struct search *search, uaddr_t bottom, uaddr_t top)
 {
-    bottom = max_u64(bottom, aspace->low);
-    top = min_u64(top, aspace->high);
-    return top > bottom && top - bottom >= size ? top - size : 0;
+    bottom = max_u64(bottom, search->low);
+    top = min_u64(top, search->high);
+    return top > bottom && top - bottom >= search->size ? top - search->size : 0;
 }
 
 /*
- * The highest gap beneath a node that fits. Only the gaps cut by low and high can disappoint, and whole sides
- * beyond those two are not entered, so this looks at two paths.
+ * The highest gap beneath a node that fits. Only the gaps cut by low and high (and by a stack's guard) can disappoint, and
+ * whole sides beyond those two are not entered, so this looks at few paths.
  */
-static uaddr_t search(struct aspace *aspace, struct tree_node *node, uint64_t size)
+static uaddr_t search_gaps(const struct search *search, struct tree_node *node)
 {
     struct region *region;
     uaddr_t found = 0;
     uint64_t guard;
 
-    if (!node || region_of(node)->subtree_gap < size)
+    if (!node || region_of(node)->subtree_gap < search->size)
         return 0;
     region = region_of(node);
-    if (region->end < aspace->high)
-        found = search(aspace, node->child[1], size);
+    if (region->end < search->high)
+        found = search_gaps(search, node->child[1]);
     guard = region->flags & REGION_GROWS_DOWN ? min_u64(STACK_GUARD_SIZE, region->gap) : 0;
     if (!found)
-        found = fit(aspace, region->start - region->gap, region->start - guard, size);
-    if (!found && region->start > aspace->low)
-        found = search(aspace, node->child[0], size);
+        found = fit(search, region->start - region->gap, region->start - guard);
+    if (!found && region->start > search->low)
+        found = search_gaps(search, node->child[0]);
     return found;
 }
 
-uaddr_t aspace_place_locked(struct aspace *aspace, uint64_t size)
+uaddr_t aspace_place_locked(struct aspace *aspace, uint64_t size, uaddr_t high)
 {
     uaddr_t last = list_empty(&aspace->regions) ? 0 : LIST_ENTRY(aspace->regions.prev, struct region, link)->end;
-    uaddr_t found = fit(aspace, last, aspace->high, size);
+    struct search search = {.size = size, .low = aspace->low, .high = min_u64(high, aspace->high)};
+    uaddr_t found = fit(&search, last, search.high);
 
-    return found ? found : search(aspace, aspace->tree.root, size);
+    return found ? found : search_gaps(&search, aspace->tree.root);
 }
 
 int body_apply_one(struct aspace *aspace, const struct map_op *op)

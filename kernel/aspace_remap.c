@@ -44,7 +44,7 @@ static int choose_target(struct aspace *aspace, struct remap *remap)
         return range_check_locked(aspace, remap->new_address, remap->new_size);
     if (!remap->may_move)
         return -ENOMEM;
-    remap->new_address = aspace_place_locked(aspace, remap->new_size);
+    remap->new_address = aspace_place_locked(aspace, remap->new_size, aspace->high);
     return remap->new_address ? 0 : -ENOMEM;
 }
 

@@ -65,6 +65,8 @@ struct mm {
     uint8_t auxv[512];
     uint32_t auxv_size;
     bool dumpable;
+    uint32_t lock_future; /* mlockall: MCL_FUTURE, MCL_ONFAULT */
+    struct atomic32 barriers; /* membarrier: what was registered */
 };
 
 struct lthread {
@@ -114,6 +116,7 @@ struct process {
     enum process_state state;
     int32_t exit_status;        /* as wait4 reports it; until it is a zombie under process->mutex */
     int32_t stop_signal;        /* while stopped */
+    uint32_t exit_uid;          /* of a zombie: the real user id it had */
     bool stop_reported, continue_reported, was_continued;
     bool child_subreaper;
     bool did_exec;

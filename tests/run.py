@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+"""Hyla's tests.   run.py --build DIR [--only REGEX] [--jobs N] [--list] [all | sim | linux | cases | command | stress | soak]...
+
+Ends on the line `N passed, N failed, N skipped`; the exit status is 1 when something failed. See tests/README.md.
+"""
+import argparse
+import os
+import re
+import shutil
+import sys
+import tempfile
+
+from harness import cases, command, programs, stress, tidy
+from harness.runner import Runner
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+GROUPS = ("tidy", "sim", "linux", "command", "cases", "stress")
+
+
+def collect(group, arguments, hyla, scratch, runner):
+    if group == "tidy":
+        return list(tidy.tests(os.path.dirname(HERE)))
+    if group == "sim":
+        return list(programs.simulator_tests(arguments.build, runner))
+    if group == "linux":
+        return list(programs.linux_tests(arguments.build, hyla))
+    if group == "command":
+        return list(command.tests(scratch, hyla))
+    if group == "cases":
+        return list(cases.tests(os.path.join(HERE, "cases"), scratch, hyla))
+    if group == "stress":
+        return list(stress.tests(hyla, seconds=2))
+    if group == "soak":
+        return list(stress.tests(hyla, seconds=10)) + list(stress.soak_tests(hyla))
+    sys.exit(f"run.py: unknown group {group}")
+
+
+def main():
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("groups", nargs="*", default=["all"])
+    arguments = parser.parse_args()
+    groups = [g for group in arguments.groups for g in (GROUPS if group == "all" else (group,))]
+
+    scratch = tempfile.mkdtemp(prefix="hyla-check-")
+    try:
+        os.chmod(scratch, 0o755)
+        # A copy that other users may run, wherever the checkout lies.
+        hyla = os.path.join(scratch, "hyla")
+        shutil.copy(os.path.join(arguments.build, "cmd/hyla"), hyla)
+        os.chmod(hyla, 0o755)
+        runner = Runner(arguments.jobs)
+        for group in groups:
+            tests = [t for t in collect(group, arguments, hyla, scratch, runner) if re.search(arguments.only, t.name)]
+            if arguments.list:
+                print("\n".join(test.name for test in tests))
+            else:
+                runner.run(tests)
+        return 0 if arguments.list else runner.finish()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

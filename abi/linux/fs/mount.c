@@ -52,6 +52,7 @@ int mount_root(struct fs *fs)
 
     KASSERT(!root_path);
     names_init();
+    node_file_init();
     mount = mount_create(fs, 0, NULL);
     if (!mount)
         return -ENOMEM;

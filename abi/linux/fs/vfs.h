@@ -196,9 +196,12 @@ bool node_owned_by_caller(struct node *node);
 /* --- open.c, node_file.c ----------------------------------------------------------------------------- */
 
 extern const struct file_ops node_file_ops;
+void node_file_init(void); /* once, before the first mount */
+void node_drop_privileges(struct node *node); /* set-user-ID and set-group-ID, before a write by the unprivileged */
+/* Resizes; RLIMIT_FSIZE respected. Writability has been checked. */
+int node_truncate(struct node *node, uint64_t size);
 struct open_request {
     uint32_t flags, mode, resolve;
-    bool exec;
 };
 int vfs_open_request(int dfd, const char *name, const struct open_request *request, struct file **file);
 /* Opens what a walk found. */

@@ -70,4 +70,30 @@ struct linux_sched_attr {
 };
 _Static_assert(sizeof(struct linux_sched_attr) == 56, "sched_attr");
 
+struct linux_itimerspec {
+    struct linux_timespec interval, value;
+};
+
+struct linux_itimerval {
+    struct linux_timeval interval, value;
+};
+
+struct linux_timezone {
+    int32_t minutes_west, dst_time;
+};
+
+struct linux_timex {
+    uint32_t modes, pad0;
+    int64_t offset, frequency, max_error, estimated_error;
+    int32_t status, pad1;
+    int64_t constant, precision, tolerance;
+    struct linux_timeval time;
+    int64_t tick, pps_frequency, jitter;
+    int32_t shift, pad2;
+    int64_t stability, jitter_count, calibration_count, error_count, stability_count;
+    int32_t tai;
+    int32_t pad3[11];
+};
+_Static_assert(sizeof(struct linux_timex) == 208, "struct timex");
+
 #endif

@@ -11,6 +11,7 @@
  */
 #include "body/linux/hostfs.h"
 
+#include "abi/linux/fs/memfs.h"
 #include "kernel/alloc.h"
 #include "kernel/aspace.h"
 #include "kernel/string.h"
@@ -88,6 +89,12 @@ static uint64_t device_number(struct host_fs *fs, uint64_t device)
     return fs->fs->device + ((uint64_t)index << 40);
 }
 
+static void host_fs_put(struct host_fs *fs)
+{
+    if (atomic32_sub(&fs->references, 1) == 1)
+        kfree(fs);
+}
+
 static struct host_node *host_node_create(struct host_fs *fs, const struct statx *stat, struct node *dir, const char *name)
 {
     struct host_node *node = kzalloc(sizeof *node);
@@ -108,6 +115,7 @@ static struct host_node *host_node_create(struct host_fs *fs, const struct statx
         kfree(node);
         return NULL;
     }
+    atomic32_add(&fs->references, 1);
     node->parent = dir ? object_ref(dir) : NULL;
     if (fs->writable)
         node->node->flags |= NODE_NO_CACHE;
@@ -195,6 +203,7 @@ static void drop_parents(struct host_fs *fs, struct host_node *first)
         struct host_node *node = LIST_ENTRY(link, struct host_node, lru_link);
         object_unref(node->parent);
         kfree(node);
+        host_fs_put(fs); /* not the last: the caller's */
         spin_lock(&fs->lock);
     }
     if (mine)
@@ -205,15 +214,15 @@ static void drop_parents(struct host_fs *fs, struct host_node *first)
 static void hostfs_release_node(struct node *node)
 {
     struct host_node *host = host_node_of(node);
+    struct host_fs *fs = host->fs;
     host_node_forget(host);
-    spin_lock(&host->fs->lock);
+    spin_lock(&fs->lock);
     list_remove(&host->table_link);
-    spin_unlock(&host->fs->lock);
+    spin_unlock(&fs->lock);
     kfree(host->name);
-    if (host->parent)
-        drop_parents(host->fs, host);
-    else
-        kfree(host);
+    atomic32_add(&fs->references, 1);
+    drop_parents(fs, host);
+    host_fs_put(fs);
 }
 
 /* --- lookup and attributes --------------------------------------------------------------------------- */
@@ -418,7 +427,7 @@ static int hostfs_map(struct node *node, uint32_t prot, bool shared, struct memo
     return 0;
 }
 
-/* What can be opened is opened now, so that the host's refusal is open's error. Devices of the host are not. */
+/* What can be opened is opened now, so that the host's refusal is open's error. The host's own devices never are. */
 static int hostfs_open(struct node *node, uint32_t flags, struct file **file)
 {
     struct host_file *contents;
@@ -432,7 +441,11 @@ static int hostfs_open(struct node *node, uint32_t flags, struct file **file)
         return error;
     }
     case LINUX_S_IFCHR:
-    case LINUX_S_IFBLK:
+    case LINUX_S_IFBLK: { /* the number names a device of the guest's */
+        struct linux_stat_data stat;
+        int error = hostfs_get_attr(node, &stat);
+        return error ? error : device_open(stat.mode, stat.rdev, flags, file);
+    }
     case LINUX_S_IFSOCK:
         return -ENXIO;
     default:
@@ -564,7 +577,7 @@ static int hostfs_sync_fs(struct fs *fs)
     return error;
 }
 
-static void hostfs_release(struct fs *fs) { kfree(fs->data); }
+static void hostfs_release(struct fs *fs) { host_fs_put(fs->data); }
 
 static const struct fs_ops hostfs_ops = {
     .name = "hostfs",
@@ -579,6 +592,7 @@ static struct host_fs *host_fs_create(bool read_only)
     if (!fs)
         return NULL;
     fs->writable = !read_only;
+    atomic32_store_relaxed(&fs->references, 1);
     spinlock_init(&fs->lock, RANK_NODE_TABLE);
     for (size_t i = 0; i < HOSTFS_BUCKETS; i++)
         list_init(&fs->buckets[i]);

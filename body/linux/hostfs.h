@@ -22,8 +22,9 @@ struct statx;
 #define HOSTFS_DEVICES_MAX 64u
 
 struct host_fs {
-    struct fs *fs; /* not referenced: it owns us */
+    struct fs *fs; /* not referenced: it goes after its nodes' users */
     bool writable;
+    struct atomic32 references; /* the file system's and each host_node's */
     struct spinlock lock; /* rank NODE_TABLE; guards the rest and host_node's second group */
     struct list buckets[HOSTFS_BUCKETS]; /* struct host_node.table_link */
     struct list lru;                     /* struct host_node.lru_link, most recently used first */

@@ -10,15 +10,8 @@
 struct fs *memfs_create_named(const char *name);
 /* Puts a node with operations of its own (of the same fs) into a memfs directory; takes no reference of the caller's. -ENOMEM, -EEXIST. */
 int memfs_adopt(struct node *dir, const char *name, struct node *child);
-/* A node in no directory, link count 0: what an overlay needs for files that are copied up without a name. NULL: no memory. */
-struct node *memfs_orphan(struct fs *fs, uint32_t mode, uint32_t uid, uint32_t gid);
 /* A fresh inode number of this memfs. */
 uint64_t memfs_inode(struct fs *fs);
-/* Sets all times at once, change time included (copy-up). */
-void memfs_set_times(struct node *node, const struct linux_stat_data *stat);
-/* True when an (unlocked) look finds the directory empty. */
-bool memfs_directory_empty(struct node *dir);
-
 /* Opens a device of the guest by number; type bits in mode. -ENXIO. abi/linux/fs/devfs.c */
 int device_open(uint32_t mode, uint64_t rdev, uint32_t flags, struct file **file);
 

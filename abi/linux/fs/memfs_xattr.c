@@ -48,7 +48,7 @@ static int check_name(struct node *node, const char *name, bool write)
 int64_t memfs_get_xattr(struct node *node, const char *name, void *value, size_t size)
 {
     int64_t result = check_name(node, name, false);
-    if (result)
+    if (result || (result = overlay_own_xattrs(node)))
         return result;
     mutex_lock(&node->mutex);
     struct xattr *xattr = xattr_find(memnode_of(node), name);
@@ -79,6 +79,14 @@ static struct xattr *xattr_create(const char *name, const void *value, size_t si
     return xattr;
 }
 
+bool memfs_add_xattr(struct memnode *mem, const char *name, const void *value, size_t size)
+{
+    struct xattr *xattr = xattr_create(name, value, size);
+    if (xattr)
+        list_push_back(&mem->xattrs, &xattr->link);
+    return xattr;
+}
+
 static size_t total_size(struct memnode *mem)
 {
     size_t total = 0;
@@ -92,6 +100,11 @@ int memfs_set_xattr(struct node *node, const char *name, const void *value, size
     int error = check_name(node, name, true);
     if (error || size > XATTR_VALUE_MAX)
         return error ? error : -E2BIG;
+    error = overlay_own(node);
+    if (!error)
+        error = overlay_own_xattrs(node);
+    if (error)
+        return error;
     struct xattr *fresh = xattr_create(name, value, size);
     if (!fresh)
         return -ENOMEM;
@@ -117,7 +130,9 @@ int memfs_set_xattr(struct node *node, const char *name, const void *value, size
 
 int64_t memfs_list_xattr(struct node *node, char *names, size_t size)
 {
-    int64_t length = 0;
+    int64_t length = overlay_own_xattrs(node);
+    if (length)
+        return length;
     mutex_lock(&node->mutex);
     LIST_FOR_EACH (link, &memnode_of(node)->xattrs) {
         struct xattr *xattr = LIST_ENTRY(link, struct xattr, link);
@@ -139,6 +154,10 @@ int64_t memfs_list_xattr(struct node *node, char *names, size_t size)
 int memfs_remove_xattr(struct node *node, const char *name)
 {
     int error = check_name(node, name, true);
+    if (!error)
+        error = overlay_own(node);
+    if (!error)
+        error = overlay_own_xattrs(node);
     if (error)
         return error;
     mutex_lock(&node->mutex);

@@ -14,6 +14,7 @@ enum { LINUX_CLOCK_REALTIME, LINUX_CLOCK_MONOTONIC, LINUX_CLOCK_PROCESS_CPUTIME_
        LINUX_CLOCK_MONOTONIC_RAW, LINUX_CLOCK_REALTIME_COARSE, LINUX_CLOCK_MONOTONIC_COARSE, LINUX_CLOCK_BOOTTIME,
        LINUX_CLOCK_REALTIME_ALARM, LINUX_CLOCK_BOOTTIME_ALARM, LINUX_CLOCK_TAI = 11 };
 #define LINUX_TIMER_ABSTIME 1u
+enum { LINUX_CAP_WAKE_ALARM = 35 };
 
 #define NS_MAX ((uint64_t)INT64_MAX) /* the longest time: later is never */
 
@@ -60,7 +61,7 @@ enum cpu_clock_which { CPU_CLOCK_PROF, CPU_CLOCK_VIRT, CPU_CLOCK_SCHED }; /* use
 
 struct clock {
     enum clock_kind kind;
-    bool coarse, alarm;
+    bool coarse, alarm, raw;
     enum cpu_clock_which which;
     struct process *process; /* CPU clocks: referenced */
     struct lthread *thread;  /* CLOCK_KIND_THREAD_CPU: referenced */
@@ -75,9 +76,11 @@ uint64_t clock_read(const struct clock *clock);
 /* The body's time at which a clock that is not a CPU clock shows `ns`. */
 nanoseconds_t clock_deadline(const struct clock *clock, uint64_t ns);
 /*
- * The body's time at which a CPU clock may come to show `ns` at the earliest. `idle` counts the looks in a row at which it
- * had not moved: the longer it rests, the later the next look.
+ * When to look again whether a CPU clock has moved on by left_ns: the earliest time it can have. `idle` counts the looks in
+ * a row at which it had not moved: the longer it rests, the later the next look.
  */
-nanoseconds_t cpu_clock_estimate(const struct clock *clock, uint64_t ns, uint32_t idle);
+nanoseconds_t cpu_clock_estimate(const struct clock *clock, uint64_t left_ns, uint32_t idle);
+/* Waits until a CPU clock shows `ns`: 0 or -EINTR. */
+int cpu_clock_wait(const struct clock *clock, uint64_t ns);
 
 #endif

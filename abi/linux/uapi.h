@@ -6,6 +6,8 @@
 
 #include "kernel/types.h"
 
+#include <arch/stat.h> /* struct linux_stat */
+
 struct linux_timespec {
     int64_t seconds;
     int64_t nanoseconds;
@@ -95,5 +97,55 @@ struct linux_timex {
     int32_t pad3[11];
 };
 _Static_assert(sizeof(struct linux_timex) == 208, "struct timex");
+
+/* --- files ------------------------------------------------------------------------------------------- */
+
+struct linux_statx_timestamp {
+    int64_t seconds;
+    uint32_t nanoseconds;
+    int32_t pad;
+};
+struct linux_statx {
+    uint32_t mask, block_size;
+    uint64_t attributes;
+    uint32_t link_count, uid, gid;
+    uint16_t mode, pad;
+    uint64_t inode, size, blocks, attributes_mask;
+    struct linux_statx_timestamp access, birth, change, modify;
+    uint32_t rdev_major, rdev_minor, device_major, device_minor;
+    uint64_t mount_id;
+    uint32_t dio_memory_align, dio_offset_align;
+    uint64_t spare[12];
+};
+_Static_assert(sizeof(struct linux_statx) == 256, "statx");
+
+struct linux_statfs {
+    int64_t type, block_size;
+    uint64_t blocks, blocks_free, blocks_available, files, files_free;
+    int32_t fsid[2];
+    int64_t name_length, fragment_size, flags, spare[4];
+};
+_Static_assert(sizeof(struct linux_statfs) == 120, "statfs");
+
+struct linux_flock {
+    int16_t type, whence;
+    int32_t pad;
+    int64_t start, length;
+    int32_t pid;
+    int32_t pad2;
+};
+_Static_assert(sizeof(struct linux_flock) == 32, "flock");
+
+struct linux_utimbuf {
+    int64_t access, modify;
+};
+
+struct linux_open_how {
+    uint64_t flags, mode, resolve;
+};
+
+struct linux_owner_ex {
+    int32_t type, pid;
+};
 
 #endif

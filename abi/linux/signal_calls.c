@@ -92,12 +92,9 @@ int64_t sys_rt_sigprocmask(int32_t how, uaddr_t set, uaddr_t old_set, uint64_t s
 int64_t sys_rt_sigpending(uaddr_t set, uint64_t set_size)
 {
     struct lthread *thread = current_thread();
-    struct process_signals *signals = thread->process->signals;
     if (set_size > sizeof(sigset))
         return -EINVAL;
-    mutex_lock(&signals->mutex);
-    sigset pending = (thread->signals.queue.pending | signals->queue.pending) & thread->signals.blocked;
-    mutex_unlock(&signals->mutex);
+    sigset pending = signal_pending_set() & thread->signals.blocked;
     return user_write(set, &pending, set_size);
 }
 
@@ -124,31 +121,6 @@ int64_t sys_rt_sigsuspend(uaddr_t set, uint64_t set_size)
     return wait_for_signal();
 }
 
-/* Takes a signal out of the set, or waits for one until the deadline. */
-static int64_t wait_in_set(sigset set, nanoseconds_t deadline, struct linux_siginfo *info)
-{
-    struct lthread *thread = current_thread();
-    struct process_signals *signals = thread->process->signals;
-    struct signal_record *record = NULL;
-    int error = 0, signal;
-    mutex_lock(&signals->mutex);
-    for (;;) {
-        signal = signal_take_locked(thread, set, info, &record);
-        if (signal || error)
-            break;
-        signal_recalculate(&thread->signals);
-        error = waitq_sleep(&signals->arrivals, &signals->mutex, deadline, WAIT_INTERRUPTIBLE);
-    }
-    if (signal)
-        signal_recalculate(&thread->signals);
-    mutex_unlock(&signals->mutex);
-    if (record)
-        signal_timer_taken(record, info);
-    if (signal)
-        return signal;
-    return error == -ETIMEDOUT ? -EAGAIN : -EINTR;
-}
-
 int64_t sys_rt_sigtimedwait(uaddr_t set, uaddr_t info, uaddr_t timeout, uint64_t set_size)
 {
     sigset wanted;
@@ -166,7 +138,7 @@ int64_t sys_rt_sigtimedwait(uaddr_t set, uaddr_t info, uaddr_t timeout, uint64_t
             return -EINVAL;
         deadline = deadline_after_ns(timespec_ns(&time));
     }
-    int64_t signal = wait_in_set(wanted & ~SIGNAL_KERNEL_ONLY, deadline, &found);
+    int64_t signal = signal_wait_in(wanted & ~SIGNAL_KERNEL_ONLY, deadline, &found);
     if (signal > 0 && info && user_write(info, &found, sizeof found))
         return -EFAULT;
     return signal;

@@ -96,4 +96,38 @@ int signal_dequeue(sigset mask, struct linux_siginfo *info)
     return signal;
 }
 
+int64_t signal_wait_in(sigset set, nanoseconds_t deadline, struct linux_siginfo *info)
+{
+    struct lthread *thread = current_thread();
+    struct process_signals *signals = thread->process->signals;
+    struct signal_record *record = NULL;
+    int error = 0, signal;
+    mutex_lock(&signals->mutex);
+    for (;;) {
+        signal = signal_take_locked(thread, set, info, &record);
+        if (signal || error)
+            break;
+        signal_recalculate(&thread->signals);
+        error = waitq_sleep(&signals->arrivals, &signals->mutex, deadline, WAIT_INTERRUPTIBLE);
+    }
+    if (signal)
+        signal_recalculate(&thread->signals);
+    mutex_unlock(&signals->mutex);
+    if (record)
+        signal_timer_taken(record, info);
+    if (signal)
+        return signal;
+    return error == -ETIMEDOUT ? -EAGAIN : -EINTR;
+}
+
+sigset signal_pending_set(void)
+{
+    struct lthread *thread = current_thread();
+    struct process_signals *signals = thread->process->signals;
+    mutex_lock(&signals->mutex);
+    sigset pending = thread->signals.queue.pending | signals->queue.pending;
+    mutex_unlock(&signals->mutex);
+    return pending;
+}
+
 struct knote_list *signal_knotes(struct process *process) { return &process->signals->knotes; }

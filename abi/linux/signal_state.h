@@ -123,6 +123,13 @@ void signal_quota_put(struct signal_quota *quota);
 
 /* Takes the next deliverable signal for the current thread, with its action. signals->mutex held. */
 int signal_take_locked(struct lthread *thread, sigset set, struct linux_siginfo *info, struct signal_record **record);
+/*
+ * Takes a signal out of the set for the current thread, or waits for one until the deadline (0: not at all). Its number,
+ * -EAGAIN, or -EINTR. No lock held.
+ */
+int64_t signal_wait_in(sigset set, nanoseconds_t deadline, struct linux_siginfo *info);
+/* All that is pending for the current thread, blocked or not. */
+sigset signal_pending_set(void);
 /* Marks the thread and brings it into the kernel. signals->mutex held. */
 void signal_notify_thread(struct thread_signals *thread);
 /* Pending signals of the process in `set` find a thread that takes them. signals->mutex held. */

@@ -108,7 +108,9 @@ int64_t signal_wait_in(sigset set, nanoseconds_t deadline, struct linux_siginfo 
         if (signal || error)
             break;
         signal_recalculate(&thread->signals);
-        error = waitq_sleep(&signals->arrivals, &signals->mutex, deadline, WAIT_INTERRUPTIBLE);
+        error = -ETIMEDOUT;
+        if (deadline)
+            error = waitq_sleep(&signals->arrivals, &signals->mutex, deadline, WAIT_INTERRUPTIBLE);
     }
     if (signal)
         signal_recalculate(&thread->signals);

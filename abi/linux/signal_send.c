@@ -83,7 +83,7 @@ static void announce(struct process_signals *signals, struct thread_signals *tar
 {
     waitq_wake_all(&signals->arrivals);
     if (!knote_list_empty(&signals->knotes))
-        knote_notify(&signals->knotes, EVENT_READ);
+        knote_notify(&signals->knotes, EVENT_READ | EVENT_READ_NORMAL);
     if (!target)
         target = choose_thread(signals, signal);
     if (target && !(target->blocked & sigset_of(signal)))

@@ -57,6 +57,7 @@ enum lock_rank {
     /* spinning */
     RANK_FUTEX_BUCKET = 110, /* two through spin_lock_pair */
     RANK_KNOTE_OWNER = 112, /* event.c: which list a knote is on */
+    RANK_FUTEX_GRAPH = 112,  /* who waits for whom among PI futexes */
     RANK_KNOTE = 114,        /* one knote list */
     RANK_KNOTE_NESTED = 115, /* the knote list of an event queue that can itself be waited for */
     RANK_EVENT_QUEUE = 116,  /* an event queue's ready list, inside the knote list that activates */

@@ -19,6 +19,7 @@ struct host_watch {
     /* On a worker, in no thread's context: must not suspend; may notify knotes, wake waiters, post async work. */
     void (*ready)(struct host_watch *watch, uint32_t epoll_events);
     bool registered;
+    uint32_t slot; /* the event loop's */
 };
 /* epoll_events as epoll_ctl(2) takes them; EPOLLET is added. 0 or -errno (-EPERM: not pollable, always ready). */
 int host_watch_add(struct host_watch *watch, uint32_t epoll_events);

@@ -1,0 +1,236 @@
+/*
+ * Address spaces on Linux: what the region map decides, the client's own stub carries out.
+ *
+ * A batch of map operations becomes a batch of commands in the calling thread's slot. When the address space is
+ * not the caller's own (exec fills a fresh one), the batch goes to the waiting first thread of that client, driven
+ * from the calling microthread. Private anonymous memory is the host's; a memobj is mapped by a descriptor
+ * that travels on the client's socket and is closed again in the same batch.
+ */
+#include "body/linux/client.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define OPERATION_COMMANDS 3u /* the most one map operation takes */
+
+/* --- the vdso: where exec put it in the zygote, it is in every client -------------------------------- */
+
+static struct {
+    bool known;
+    uint32_t count;
+    struct {
+        uaddr_t start, end;
+        const char *name;
+    } regions[4];
+} fixed;
+
+static void learn_fixed(int32_t pid)
+{
+    char path[32], line[256];
+    snprintf(path, sizeof path, "/proc/%d/maps", pid);
+    FILE *maps = fopen(path, "r");
+    while (maps && fgets(line, sizeof line, maps) && fixed.count < ARRAY_SIZE(fixed.regions)) {
+        unsigned long start, end;
+        const char *name = strstr(line, "[vdso]") ? "[vdso]" : strstr(line, "[vvar") ? "[vvar]" : NULL;
+        if (name && sscanf(line, "%lx-%lx", &start, &end) == 2) {
+            fixed.regions[fixed.count].start = start;
+            fixed.regions[fixed.count].end = end;
+            fixed.regions[fixed.count++].name = name;
+        }
+    }
+    if (maps)
+        fclose(maps);
+    fixed.known = true;
+}
+
+int body_aspace_create(struct aspace *aspace)
+{
+    struct client *client;
+    int error = sandbox_take(&client);
+    if (error)
+        return error;
+    if (!fixed.known)
+        learn_fixed(client_pid(client));
+    aspace->body = client;
+    aspace->floor = 0x10000;
+    aspace->ceiling = 0x7ffffffff000;
+    error = aspace_add_body_region(aspace, SITE_TABLE_BASE, SITE_TABLE_SIZE, 0, "[hyla]");
+    if (!error)
+        error = aspace_add_body_region(aspace, STUB_REGION_BASE, STUB_REGION_END - STUB_REGION_BASE, 0, "[hyla]");
+    for (uint32_t i = 0; i < fixed.count && !error; i++)
+        error = aspace_add_body_region(aspace, fixed.regions[i].start, fixed.regions[i].end - fixed.regions[i].start,
+                                       PROT_READ_BIT | (fixed.regions[i].name[3] == 's' ? PROT_EXEC_BIT : 0), fixed.regions[i].name);
+    return error;
+}
+
+void body_aspace_destroy(struct aspace *aspace)
+{
+    struct client *client = aspace->body;
+    client_kill(client);
+    if (client->first) { /* filled, but no thread moved in */
+        struct user_thread *first = client->first;
+        client->first = NULL;
+        client_remove_thread(first);
+    }
+    client_unref(client);
+}
+
+/* --- batches ----------------------------------------------------------------------------------------- */
+
+struct batch {
+    struct user_thread *user;
+    uint32_t commands;
+    uint32_t last_command[STUB_COMMANDS_MAX]; /* for each operation in the batch: the command that tells its result */
+    uint32_t operations;
+};
+
+static void host_call_command(struct batch *batch, uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f)
+{
+    struct stub_command *command = command_at(batch->user, batch->commands++, STUB_HOST_CALL);
+    const uint64_t arguments[7] = {number, a, b, c, d, e, f};
+    memcpy(command->arguments, arguments, sizeof arguments);
+}
+
+static int map_flags(const struct map_op *op)
+{
+    int flags = MAP_FIXED | (op->flags & REGION_SHARED ? MAP_SHARED : MAP_PRIVATE);
+    if (!op->memobj)
+        flags |= MAP_ANONYMOUS;
+    if (op->flags & REGION_NO_RESERVE)
+        flags |= MAP_NORESERVE;
+    return flags;
+}
+
+/* May send a descriptor: it waits in the socket until its command takes it, in order. */
+static int add_map(struct batch *batch, const struct map_op *op)
+{
+    if (!op->memobj) {
+        host_call_command(batch, SYS_mmap, op->address, op->size, op->prot, (uint64_t)map_flags(op), (uint64_t)-1, 0);
+        return 0;
+    }
+    bool close_it, write_shared = (op->flags & REGION_SHARED) && (op->flags & REGION_MAY_WRITE || op->prot & PROT_WRITE_BIT);
+    int fd = memobj_host_fd(op->memobj, write_shared, &close_it);
+    if (fd < 0)
+        return fd;
+    int error = sandbox_send_fds(batch->user->client->socket, ZYGOTE_SPAWN, &fd, 1);
+    if (close_it)
+        close(fd);
+    if (error)
+        return error;
+    command_at(batch->user, batch->commands++, STUB_RECEIVE_FDS);
+    struct stub_command *map = command_at(batch->user, batch->commands++, STUB_MAP_FD);
+    const uint64_t arguments[6] = {op->address, op->size, op->prot, (uint64_t)map_flags(op), 0, op->offset};
+    memcpy(map->arguments, arguments, sizeof arguments);
+    map->go_on = 1; /* the descriptor is closed in any case */
+    command_at(batch->user, batch->commands++, STUB_CLOSE_FDS);
+    return 0;
+}
+
+static int host_advice(int advice)
+{
+    switch ((enum aspace_advice)advice) {
+    case ADVICE_DONT_NEED: return MADV_DONTNEED;
+    case ADVICE_FREE: return MADV_FREE;
+    case ADVICE_REMOVE: return MADV_REMOVE;
+    case ADVICE_WILL_NEED: return MADV_WILLNEED;
+    case ADVICE_POPULATE_READ: return MADV_POPULATE_READ;
+    case ADVICE_POPULATE_WRITE: return MADV_POPULATE_WRITE;
+    case ADVICE_HUGE_PAGE: return MADV_HUGEPAGE;
+    case ADVICE_NO_HUGE_PAGE: return MADV_NOHUGEPAGE;
+    case ADVICE_DONT_FORK: return MADV_DONTFORK;
+    case ADVICE_DO_FORK: return MADV_DOFORK;
+    case ADVICE_WIPE_ON_FORK: return MADV_WIPEONFORK;
+    case ADVICE_KEEP_ON_FORK: return MADV_KEEPONFORK;
+    }
+    return MADV_NORMAL;
+}
+
+static int add_operation(struct batch *batch, const struct map_op *op)
+{
+    switch (op->kind) {
+    case MAP_OP_MAP: return add_map(batch, op);
+    case MAP_OP_UNMAP: host_call_command(batch, SYS_munmap, op->address, op->size, 0, 0, 0, 0); return 0;
+    case MAP_OP_PROTECT: host_call_command(batch, SYS_mprotect, op->address, op->size, op->prot, 0, 0, 0); return 0;
+    case MAP_OP_MOVE: {
+        bool in_place = op->address == op->new_address;
+        uint64_t flags = in_place ? 0 : MREMAP_MAYMOVE | MREMAP_FIXED | (op->flags & MAP_OP_KEEP_OLD ? 4 /* DONTUNMAP */ : 0);
+        host_call_command(batch, SYS_mremap, op->address, op->size, op->new_size, flags, op->new_address, 0);
+        return 0;
+    }
+    case MAP_OP_ADVISE:
+        host_call_command(batch, SYS_madvise, op->address, op->size, (uint64_t)host_advice(op->advice), 0, 0, 0);
+        return 0;
+    case MAP_OP_BARRIER: /* membarrier: PRIVATE_EXPEDITED (8) or its SYNC_CORE (32), registered first (16, 64) */
+        host_call_command(batch, SYS_membarrier, op->flags ? 64 : 16, 0, 0, 0, 0, 0);
+        host_call_command(batch, SYS_membarrier, op->flags ? 32 : 8, 0, 0, 0, 0, 0);
+        return 0;
+    }
+    return -EINVAL;
+}
+
+/* Sends what has been gathered; *done grows by what succeeded. */
+static int batch_flush(struct batch *batch, size_t *done)
+{
+    if (batch->commands == 0)
+        return 0;
+    int error = command_run(batch->user, batch->commands);
+    for (uint32_t i = 0; i < batch->operations && !error; i++) {
+        int64_t result = command_result(batch->user, batch->last_command[i]);
+        if (result < 0 && result > -4096)
+            error = (int)result;
+        else
+            ++*done;
+    }
+    batch->commands = batch->operations = 0;
+    return error;
+}
+
+/* A user thread in the caller's name for a client that nobody runs in yet: its stub waits in slot 0. */
+static int batch_begin(struct batch *batch, struct aspace *aspace)
+{
+    struct thread *thread = thread_current();
+    struct user_thread *own = thread ? thread->user : NULL;
+    struct client *client = aspace->body;
+    memset(batch, 0, sizeof *batch);
+    if (!client)
+        return -EFAULT;
+    if (own && own->client == client) {
+        batch->user = own;
+        return 0;
+    }
+    return client_borrow(client, thread, &batch->user);
+}
+
+static void batch_end(struct batch *batch)
+{
+    struct thread *thread = thread_current();
+    if (batch->user && batch->user != thread->user)
+        client_return(batch->user);
+}
+
+int body_aspace_apply(struct aspace *aspace, const struct map_op *ops, size_t count, size_t *done)
+{
+    struct batch batch;
+    *done = 0;
+    int error = batch_begin(&batch, aspace);
+    if (error)
+        return error;
+    for (size_t i = 0; i < count && !error; i++) {
+        if (batch.commands + OPERATION_COMMANDS > STUB_COMMANDS_MAX)
+            error = batch_flush(&batch, done);
+        if (error)
+            break;
+        uint32_t first = batch.commands;
+        error = add_operation(&batch, &ops[i]);
+        if (error)
+            batch.commands = first;
+        else
+            batch.last_command[batch.operations++] = ops[i].kind == MAP_OP_MAP && ops[i].memobj ? first + 1 : batch.commands - 1;
+    }
+    int flushed = batch_flush(&batch, done);
+    batch_end(&batch);
+    return flushed ? flushed : error;
+}

@@ -1,0 +1,156 @@
+/*
+ * The call page: what the server and the stub of a managed client share.
+ *
+ * Each client (an address space with one or more host processes in it) has one sealed memfd, mapped by
+ * the server and, at CALL_PAGES_BASE, by the client. It begins with a header and goes on with one slot
+ * per user thread. The client owns a slot's words while the thread is in user mode, the server while the
+ * state says POSTED. A client can write all of it at any time: the server reads each word once, believes
+ * nothing, and keeps what matters (who owns a slot, which thread it is) in its own memory.
+ *
+ *      client                               server
+ *      fill registers; kind
+ *      state := POSTED (fence)
+ *      polled == 0: pending bit, doorbell
+ *                                           claim (server's own word); read registers
+ *                                           ... serve, maybe COMMAND and back to POSTED any number of times
+ *                                           rax := result; state := ANSWERED (swap)
+ *                                           old state POSTED_SLEEPING: futex wake
+ *      state >= ANSWERED: go on
+ */
+#ifndef BODY_LINUX_CALL_PAGE_H
+#define BODY_LINUX_CALL_PAGE_H
+
+#include <stdint.h>
+
+/* --- where the stub lives in a client's address space ------------------------------------------------ */
+
+#define STUB_REGION_BASE 0x6ff000000000ul /* nothing of the program's is ever mapped in [BASE, END) */
+#define STUB_REGION_END 0x700000000000ul
+#define STUB_IMAGE_BASE 0x6ff800000000ul /* text first: see stub.ld */
+#define STUB_TEXT_SIZE 0x10000ul /* the filter lets host calls start here only */
+#define STUB_THUNKS_BASE 0x6ff810000000ul /* within 2 GiB of the image */
+#define STUB_THUNKS_SIZE (1ul << 20)
+#define STUB_AREAS_BASE 0x6ffa00000000ul
+#define STUB_AREA_SIZE (64ul << 10)
+#define CALL_PAGES_BASE 0x6ffc00000000ul
+#define KERNEL_PAGE_BASE 0x6ffe00000000ul /* read-only, shared by all clients */
+
+/* The table of rewritten sites: its addresses' third byte (0x06) is an invalid opcode in 64-bit mode. */
+#define SITE_TABLE_BASE 0x60000ul
+#define SITE_TABLE_SIZE 0x10000ul
+#define SITE_TABLE_SLOTS (SITE_TABLE_SIZE / 8)
+
+#define CLIENT_THREADS_MAX 4096u
+#define CALL_SLOT_SIZE 8192u
+#define CALL_PAGES_HEADER_SIZE 4096u
+#define CALL_PAGES_SIZE (CALL_PAGES_HEADER_SIZE + (uint64_t)CLIENT_THREADS_MAX * CALL_SLOT_SIZE)
+
+/* The host signal that brings a running thread into the kernel: SIGURG, whose default is to be ignored. */
+#define STUB_INTERRUPT_SIGNAL 23
+
+/* Descriptors a stub process has. */
+#define STUB_SOCKET_FD 3
+#define STUB_DOORBELL_FD 4
+#define ZYGOTE_CONTROL_FD 7 /* the zygote's only one */
+
+enum slot_state {
+    SLOT_USER = 0,
+    SLOT_POSTED = 1,
+    SLOT_POSTED_SLEEPING = 2, /* the client waits on the state word's futex */
+    SLOT_ANSWERED = 3,        /* return to user mode with rax */
+    SLOT_CONTEXT = 4,         /* return with all registers from the slot (trapped entries only) */
+    SLOT_COMMAND = 5,         /* carry out the commands, then post SLOT_KIND_DONE */
+};
+
+enum slot_kind {
+    SLOT_KIND_CALL = 1,
+    SLOT_KIND_FAULT = 2,
+    SLOT_KIND_INTERRUPT = 3,
+    SLOT_KIND_DONE = 4,
+};
+
+enum slot_flags {
+    SLOT_TRAPPED = 1,    /* the thread is in a host signal handler (or has not started): all registers can be set */
+    SLOT_REWRITABLE = 2, /* the call came from a site whose form could be rewritten */
+};
+
+enum slot_base_changes { SLOT_SET_FS = 1, SLOT_SET_GS = 2 };
+
+enum stub_operation {
+    STUB_HOST_CALL = 1, /* arguments: number, six arguments; result */
+    STUB_RECEIVE_FDS,   /* [0] how many to receive from the socket into the fd registers */
+    STUB_CLOSE_FDS,     /* closes the fd registers */
+    STUB_MAP_FD,        /* mmap: addr, size, prot, flags, fd register, offset */
+    STUB_FP_SAVE,       /* [0] to, [1] most bytes: copies the frame's FP state to user memory; result: bytes */
+    STUB_FP_LOAD,       /* [0] from, [1] bytes */
+    STUB_FP_RESET,
+    STUB_CAS32,         /* [0] address, [1] expected, [2] desired; result: previous value, or -EFAULT */
+    STUB_TRAP,          /* leave the fast path: come back as a trapped entry */
+    STUB_CLONE_THREAD,  /* [0] index of the new slot, [1] nonce; result: inner thread id */
+    STUB_CLONE_VFORK,   /* the same, another host process in this address space */
+    STUB_FORK,          /* [0] nonce: fd registers hold the child's socket, doorbell and call pages */
+    STUB_REWRITE,       /* [0] address of the site, [1] 1: other threads may be running */
+    STUB_REFUSE_SITE,    /* [0] address of the call instruction: never ask for it again */
+    STUB_EXIT_THREAD,
+    STUB_EXIT_PROCESS,
+    STUB_DISABLE_REWRITING, /* the program wants %gs for itself */
+};
+
+struct stub_command {
+    uint32_t operation;
+    uint32_t go_on; /* do the next one even if this fails */
+    int64_t result;
+    uint64_t arguments[7];
+};
+
+#define STUB_COMMANDS_MAX 32
+#define STUB_FD_REGISTERS 16
+
+struct call_slot {
+    /* The hot line: everything an ordinary call moves. */
+    uint32_t state;
+    uint32_t kind;
+    uint64_t rax;
+    uint64_t rdi, rsi, rdx, r10, r8, r9;
+    /* Written by the server, read by the client. */
+    uint32_t polled __attribute__((aligned(64))); /* the server looks at state by itself: no doorbell needed */
+    uint32_t blocked;                              /* the call will take long: do not spin */
+    uint32_t command_count;
+    /* Written by the client. */
+    uint32_t flags __attribute__((aligned(64)));
+    uint32_t padding;
+    uint64_t rip, rsp, eflags;
+    uint64_t rbx, rbp, r12, r13, r14, r15, rcx, r11;
+    /* SLOT_KIND_FAULT */
+    int32_t signal, code;
+    uint64_t fault_address, trap_number, error_code;
+    uint64_t fp_size; /* of the frame's FP state, when trapped */
+    /* Zeroed by the host when the thread's host thread is gone (clear-child-tid). */
+    uint32_t host_tid;
+    /* Read by the stub instead of asking. */
+    int32_t process_id, thread_id, parent_id;
+    /* Written by the server: with SLOT_CONTEXT, set these too. */
+    uint32_t base_changes; /* SLOT_SET_FS | SLOT_SET_GS */
+    uint64_t fs_base, gs_base;
+    struct stub_command commands[STUB_COMMANDS_MAX] __attribute__((aligned(64)));
+    uint8_t data[4096] __attribute__((aligned(4096)));
+};
+_Static_assert(sizeof(struct call_slot) == CALL_SLOT_SIZE, "a slot is two pages");
+
+struct call_pages_header {
+    uint64_t pending[CLIENT_THREADS_MAX / 64]; /* slots posted since the doorbell was last answered */
+};
+_Static_assert(sizeof(struct call_pages_header) <= CALL_PAGES_HEADER_SIZE, "the header is one page");
+
+/* What the server publishes to all clients, read-only there. */
+struct kernel_page {
+    uint32_t spin; /* how many turns a waiting client may spin before it sleeps: 0 with no CPU to spare */
+    uint32_t rewrite;
+};
+
+/* Zygote protocol, on its control socket: one byte and descriptors each way. */
+#define ZYGOTE_LISTENER 'L' /* to the server: the seccomp listener */
+#define ZYGOTE_SPAWN 'S'    /* to the zygote: socket, doorbell, call pages */
+#define STUB_HELLO 'H'      /* a new host process to the server, on its own socket: 'H' and its slot index */
+
+#endif

@@ -1,0 +1,382 @@
+/*
+ * Clients: an address space's host side, the host processes in it, and its threads' slots.
+ *
+ * The server holds two descriptors per client (socket, doorbell) and one per host process (pidfd); the
+ * call pages' memfd is closed once both sides have mapped it. What a client says on its socket is
+ * only "hello", with credentials that the host vouches for.
+ */
+#include "body/linux/client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static void socket_ready(struct host_watch *watch, uint32_t events);
+static void client_free(struct async_work *work);
+
+/* --- making and unmaking ----------------------------------------------------------------------------- */
+
+/* Sealed against resizing: a client that could shrink it would kill the server with SIGBUS. */
+static int make_pages(struct client *client)
+{
+    int fd = memfd_create("hyla call pages", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0 || ftruncate(fd, CALL_PAGES_SIZE) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        goto fail;
+    void *pages = mmap(NULL, CALL_PAGES_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    if (pages == MAP_FAILED)
+        goto fail;
+    client->pages = pages;
+    client->slots = (struct call_slot *)((char *)pages + CALL_PAGES_HEADER_SIZE);
+    client->slots[0].state = SLOT_POSTED; /* the zygote's child waits there for its program */
+    return fd;
+fail:
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+struct client *client_create(int remote[3])
+{
+    struct client *client = kzalloc(sizeof *client);
+    int sockets[2] = {-1, -1}, one = 1;
+    if (!client)
+        return NULL;
+    atomic32_store_relaxed(&client->references, 1);
+    spinlock_init(&client->lock, RANK_BODY);
+    mutex_init(&client->rewriting, RANK_BODY_SLEEPING);
+    list_init(&client->processes);
+    list_init(&client->pool_link);
+    waitq_init(&client->ready);
+    async_work_init(&client->free_work, client_free);
+    client->socket = client->doorbell = -1;
+    remote[0] = remote[1] = remote[2] = -1;
+    remote[2] = make_pages(client);
+    if (remote[2] < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
+        goto fail;
+    client->socket = sockets[0];
+    remote[0] = sockets[1];
+    setsockopt(client->socket, SOL_SOCKET, SO_PASSCRED, &one, sizeof one);
+    client->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    remote[1] = client->doorbell < 0 ? -1 : fcntl(client->doorbell, F_DUPFD_CLOEXEC, 0);
+    client->socket_watch = (struct host_watch){.fd = client->socket, .ready = socket_ready};
+    client->doorbell_watch = (struct host_watch){.fd = client->doorbell, .ready = client_doorbell};
+    if (remote[1] < 0 || host_watch_add(&client->doorbell_watch, EPOLLIN) < 0 || host_watch_add(&client->socket_watch, EPOLLIN | EPOLLRDHUP) < 0)
+        goto fail;
+    return client;
+fail:
+    client_close_remote(remote);
+    client_unref(client);
+    return NULL;
+}
+
+void client_close_remote(const int remote[3])
+{
+    for (int i = 0; i < 3; i++)
+        if (remote[i] >= 0)
+            close(remote[i]);
+}
+
+static void client_free(struct async_work *work)
+{
+    struct client *client = CONTAINER_OF(work, struct client, free_work);
+    KASSERT(list_empty(&client->processes) && !client->first);
+    host_watch_remove(&client->doorbell_watch);
+    host_watch_remove(&client->socket_watch);
+    if (client->doorbell >= 0)
+        close(client->doorbell);
+    if (client->socket >= 0)
+        close(client->socket);
+    if (client->pages)
+        munmap(client->pages, CALL_PAGES_SIZE);
+    kfree(client);
+}
+
+void client_ref(struct client *client) { atomic32_add(&client->references, 1); }
+
+void client_unref(struct client *client)
+{
+    if (client && atomic32_sub(&client->references, 1) == 1)
+        kernel_async(&client->free_work);
+}
+
+/* --- host processes ---------------------------------------------------------------------------------- */
+
+static void mark_lost(struct client *client, const struct host_process *process)
+{
+    for (uint32_t word = 0; word < ARRAY_SIZE(client->slots_used); word++) {
+        spin_lock(&client->lock);
+        uint64_t used = client->slots_used[word];
+        spin_unlock(&client->lock);
+        for (; used; used &= used - 1) {
+            uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(used);
+            spin_lock(&client->lock);
+            struct user_thread *user = client->threads[index];
+            if (user)
+                user_thread_ref(user);
+            spin_unlock(&client->lock);
+            if (user && (!process || user->process == process))
+                post_lost(user);
+            if (user)
+                user_thread_unref(user);
+        }
+    }
+}
+
+static void process_gone(struct async_work *work)
+{
+    struct host_process *process = CONTAINER_OF(work, struct host_process, gone);
+    struct client *client = process->client;
+    host_watch_remove(&process->watch);
+    spin_lock(&client->lock);
+    process->dead = true;
+    list_remove(&process->link);
+    bool last = list_empty(&client->processes);
+    spin_unlock(&client->lock);
+    mark_lost(client, last ? NULL : process);
+    close(process->pidfd);
+    kfree(process);
+    client_unref(client);
+}
+
+static void process_ready(struct host_watch *watch, UNUSED uint32_t events)
+{
+    kernel_async(&CONTAINER_OF(watch, struct host_process, watch)->gone);
+}
+
+static void hello(struct client *client, uint32_t index, int32_t pid)
+{
+    struct host_process *process = kzalloc(sizeof *process);
+    int pidfd = process ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+    if (pidfd < 0 || index >= CLIENT_THREADS_MAX) {
+        kfree(process);
+        return; /* it died already: the socket's end tells */
+    }
+    process->client = client;
+    process->pid = pid;
+    process->pidfd = pidfd;
+    process->watch = (struct host_watch){.fd = pidfd, .ready = process_ready};
+    async_work_init(&process->gone, process_gone);
+    list_init(&process->link);
+    client_ref(client);
+    spin_lock(&client->lock);
+    list_push_back(&client->processes, &process->link);
+    struct user_thread *user = client->threads[index];
+    /* A process's first thread has no clear-child-tid: its slot is never used again. */
+    if (client->slots[index].host_tid == 0)
+        client->slots[index].host_tid = (uint32_t)pid;
+    if (user && !user->process) {
+        __atomic_store_n(&user->process, process, __ATOMIC_RELEASE);
+        atomic32_store(&user->outer_tid, (uint32_t)pid);
+    }
+    spin_unlock(&client->lock);
+    uint32_t none = 0;
+    atomic32_cas(&client->ready_pid, &none, (uint32_t)pid);
+    host_watch_add(&process->watch, EPOLLIN);
+    waitq_wake_all(&client->ready);
+}
+
+static void socket_ready(struct host_watch *watch, uint32_t events)
+{
+    struct client *client = CONTAINER_OF(watch, struct client, socket_watch);
+    for (;;) {
+        uint32_t words[2];
+        char control[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(sizeof(int) * 8)];
+        struct iovec vector = {words, sizeof words};
+        struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+        ssize_t got = recvmsg(client->socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        if (got <= 0)
+            break;
+        for (struct cmsghdr *part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(&message, part)) {
+            if (part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_CREDENTIALS && got == sizeof words && words[0] == STUB_HELLO)
+                hello(client, words[1], ((struct ucred *)(void *)CMSG_DATA(part))->pid);
+        }
+    }
+    if (events & (EPOLLHUP | EPOLLRDHUP)) {
+        client->hung_up = true;
+        mark_lost(client, NULL);
+        waitq_wake_all(&client->ready);
+    }
+}
+
+int client_wait_ready(struct client *client)
+{
+    while (!atomic32_load(&client->ready_pid)) {
+        struct waiter waiter;
+        if (client->hung_up)
+            return -EIO;
+        waiter_init(&waiter);
+        spin_lock(&client->ready.lock);
+        waitq_enqueue_locked(&client->ready, &waiter);
+        spin_unlock(&client->ready.lock);
+        if (atomic32_load(&client->ready_pid) || client->hung_up) {
+            waiter_abandon(&waiter);
+            continue;
+        }
+        waiter_wait(&waiter, DEADLINE_NEVER, WAIT_UNINTERRUPTIBLE);
+    }
+    return 0;
+}
+
+int32_t client_pid(struct client *client)
+{
+    if (UNLIKELY(!atomic32_load(&client->ready_pid)) && client_wait_ready(client))
+        return 0;
+    spin_lock(&client->lock);
+    int32_t pid = list_empty(&client->processes) ? 0 : LIST_ENTRY(client->processes.next, struct host_process, link)->pid;
+    spin_unlock(&client->lock);
+    return pid;
+}
+
+void client_kill(struct client *client)
+{
+    int pidfds[16], count = 0;
+    spin_lock(&client->lock);
+    LIST_FOR_EACH (node, &client->processes)
+        if (count < 16)
+            pidfds[count++] = LIST_ENTRY(node, struct host_process, link)->pidfd;
+    for (int i = 0; i < count; i++)
+        syscall(SYS_pidfd_send_signal, pidfds[i], SIGKILL, NULL, 0);
+    spin_unlock(&client->lock);
+}
+
+/* --- threads ----------------------------------------------------------------------------------------- */
+
+static bool slot_free(const struct client *client, uint32_t index)
+{
+    return !(client->slots_used[index / 64] & 1ull << (index % 64)) &&
+           __atomic_load_n(&client->slots[index].host_tid, __ATOMIC_ACQUIRE) == 0;
+}
+
+static bool take_slot(struct client *client, uint32_t index, struct user_thread *user)
+{
+    spin_lock(&client->lock);
+    bool fresh = index == 0 && !client->threads[0] && client->slots_used[0] == 0 && !client->used_before;
+    bool taken = fresh || slot_free(client, index);
+    client->used_before = true;
+    if (taken) {
+        client->slots_used[index / 64] |= 1ull << (index % 64);
+        client->threads[index] = user;
+    }
+    spin_unlock(&client->lock);
+    return taken;
+}
+
+struct user_thread *client_add_thread_at(struct client *client, struct thread *thread, uint32_t index)
+{
+    struct user_thread *user = kzalloc(sizeof *user);
+    if (!user)
+        return NULL;
+    if (!take_slot(client, index, user)) {
+        kfree(user);
+        return NULL;
+    }
+    atomic32_store_relaxed(&user->references, 1);
+    client_ref(client);
+    user->client = client;
+    user->thread = thread;
+    user->index = index;
+    user->slot = &client->slots[index];
+    spin_lock(&client->lock);
+    if (index == 0 && !list_empty(&client->processes)) /* from the pool: it has said hello */
+        user->process = LIST_ENTRY(client->processes.next, struct host_process, link);
+    if (user->process)
+        atomic32_store_relaxed(&user->outer_tid, (uint32_t)user->process->pid);
+    spin_unlock(&client->lock);
+    /* A client from the pool waits on its slot already, perhaps asleep; else the last owner's word stands there. */
+    uint32_t state = __atomic_load_n(&user->slot->state, __ATOMIC_ACQUIRE);
+    if (state != SLOT_POSTED && state != SLOT_POSTED_SLEEPING)
+        __atomic_store_n(&user->slot->state, SLOT_POSTED, __ATOMIC_SEQ_CST);
+    return user;
+}
+
+struct user_thread *client_add_thread(struct client *client, struct thread *thread)
+{
+    struct user_thread *first = client->first;
+    if (first) { /* a borrowed one stays */
+        first->thread = thread;
+        client->first = NULL;
+        return first;
+    }
+    for (uint32_t index = 0; index < CLIENT_THREADS_MAX; index++) {
+        if (!slot_free(client, index))
+            continue;
+        struct user_thread *user = client_add_thread_at(client, thread, index);
+        if (user)
+            return user;
+    }
+    return NULL;
+}
+
+void client_remove_thread(struct user_thread *user)
+{
+    struct client *client = user->client;
+    spin_lock(&client->lock);
+    client->threads[user->index] = NULL;
+    client->slots_used[user->index / 64] &= ~(1ull << (user->index % 64));
+    spin_unlock(&client->lock);
+    user_thread_unref(user);
+}
+
+int client_borrow(struct client *client, struct thread *thread, struct user_thread **user)
+{
+    if (!thread)
+        return -EINVAL;
+    if (client->first) {
+        client->first->thread = thread;
+        *user = client->first;
+        return 0;
+    }
+    if (client->used_before) /* somebody runs there: it is no fresh address space */
+        return -EINVAL;
+    *user = client_add_thread_at(client, thread, 0);
+    if (!*user)
+        return -ENOMEM;
+    (*user)->trapped = true;
+    client->first = *user; /* its reference */
+    return 0;
+}
+
+/* The stub goes on waiting; until a thread moves in, nobody is woken by its slot. */
+void client_return(struct user_thread *user) { user->thread = NULL; }
+
+void user_thread_ref(struct user_thread *user) { atomic32_add(&user->references, 1); }
+
+void user_thread_unref(struct user_thread *user)
+{
+    if (atomic32_sub(&user->references, 1) != 1)
+        return;
+    client_unref(user->client);
+    kfree(user);
+}
+
+/* Which slots were posted: the client says so in the header, in words that only hint. */
+void client_doorbell(struct host_watch *watch, UNUSED uint32_t events)
+{
+    struct client *client = CONTAINER_OF(watch, struct client, doorbell_watch);
+    STATISTIC(doorbells, 1);
+    for (uint32_t word = 0; word < CLIENT_THREADS_MAX / 64; word++) {
+        if (!__atomic_load_n(&client->pages->pending[word], __ATOMIC_RELAXED))
+            continue;
+        uint64_t pending = __atomic_exchange_n(&client->pages->pending[word], 0, __ATOMIC_SEQ_CST);
+        for (; pending; pending &= pending - 1) {
+            uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(pending);
+            spin_lock(&client->lock);
+            struct user_thread *user = client->threads[index];
+            if (user)
+                user_thread_ref(user);
+            spin_unlock(&client->lock);
+            if (user) {
+                post_claim(user);
+                user_thread_unref(user);
+            }
+        }
+    }
+}

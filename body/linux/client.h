@@ -1,0 +1,155 @@
+/*
+ * The Linux body's insides: clients, host processes and user threads.
+ *
+ *   struct client        one guest address space: call pages, socket, doorbell; aspace->body
+ *   struct host_process  a host process in it: one, or more while a vfork child shares it
+ *   struct user_thread   one guest thread's host side: its call slot; thread->user
+ *
+ * References: a user_thread, a host_process and the address space each hold the client. The mode word of a
+ * user_thread says who owns its slot; whoever moves it to KERNEL (one compare-and-swap) serves the entry.
+ *
+ *      USER ----------> KERNEL     a post was claimed, or the host process was lost
+ *      KERNEL --------> USER       the answer is about to be published
+ *      KERNEL <-------> COMMAND    commands are with the stub; the microthread waits in command_run
+ *
+ * Death: a host process's end (pidfd, or end of file on its socket) marks its threads lost and claims for them: one in
+ * user mode enters the kernel with USER_LOST, one in a command gets -ESRCH. Nothing waits for the dead.
+ */
+#ifndef BODY_LINUX_CLIENT_H
+#define BODY_LINUX_CLIENT_H
+
+#include "body/linux/call_page.h"
+#include "body/linux/host.h"
+#include "kernel/alloc.h"
+#include "kernel/assert.h"
+#include "kernel/async.h"
+#include "kernel/aspace.h"
+#include "kernel/body.h"
+#include "kernel/errno.h"
+#include "kernel/task.h"
+#include "kernel/thread.h"
+
+struct client;
+
+struct host_process {
+    struct client *client;
+    struct list link;     /* under client->lock: client->processes */
+    int32_t pid;          /* as the server sees it */
+    int pidfd;
+    struct host_watch watch;
+    struct async_work gone;
+    bool dead;            /* under client->lock */
+};
+
+enum user_mode { MODE_KERNEL, MODE_USER, MODE_COMMAND };
+
+struct user_thread {
+    struct atomic32 references; /* thread, hot lists */
+    struct thread *thread;
+    struct client *client;
+    struct host_process *process; /* NULL until its hello */
+    struct call_slot *slot;
+    uint32_t index;
+    struct atomic32 mode;     /* enum user_mode */
+    struct atomic32 lost;     /* its host process is gone */
+    struct atomic32 done;     /* the commands were carried out */
+    struct user_regs regs;    /* valid when regs_known */
+    bool regs_known, regs_set;
+    bool trapped;
+    bool starting;
+    bool rewritable;
+    int32_t inner_tid;        /* in the sandbox's pid namespace */
+    struct atomic32 outer_tid; /* in the server's: found when first needed */
+};
+
+struct client {
+    struct atomic32 references;
+    struct spinlock lock; /* rank BODY; guards the next group */
+    struct list processes;
+    uint64_t slots_used[CLIENT_THREADS_MAX / 64];
+    struct user_thread *threads[CLIENT_THREADS_MAX];
+    bool hung_up;
+    bool used_before; /* some thread has had a slot */
+
+    struct call_pages_header *pages;
+    struct call_slot *slots;
+    int socket, doorbell, pages_fd;
+    struct host_watch socket_watch, doorbell_watch;
+    struct waitq ready;         /* waiters for the first hello */
+    struct mutex rewriting;     /* one rewrite at a time in one address space */
+    struct atomic32 ready_pid;  /* of the first host process: 0 before its hello */
+    struct list pool_link;
+    struct atomic32 thread_count; /* started user threads */
+    struct async_work free_work;
+    bool took_gs;
+    struct user_thread *first; /* borrowed while the address space is filled; owned by who fills it */
+};
+
+/* client.c */
+struct client *client_create(int remote[3]);    /* NULL: no memory, no descriptors; the three are the other ends, to be sent */
+void client_close_remote(const int remote[3]);
+void client_ref(struct client *client);
+void client_unref(struct client *client);
+/* Waits for the first hello. 0, -EIO (it died), -EINTR (killed). */
+int client_wait_ready(struct client *client);
+/* A live host process's pid for remote memory access, or 0. */
+int32_t client_pid(struct client *client);
+void client_kill(struct client *client);
+struct user_thread *client_add_thread(struct client *client, struct thread *thread); /* NULL: no slot or memory */
+struct user_thread *client_add_thread_at(struct client *client, struct thread *thread, uint32_t index);
+void client_remove_thread(struct user_thread *user);
+/*
+ * The waiting stub of a client that no thread runs in yet, driven by the calling thread. It goes back with client_return;
+ * body_user_create takes the same slot later.
+ */
+int client_borrow(struct client *client, struct thread *thread, struct user_thread **user);
+void client_return(struct user_thread *user);
+void client_doorbell(struct host_watch *watch, uint32_t events);
+
+/* user_thread references */
+void user_thread_ref(struct user_thread *user);
+void user_thread_unref(struct user_thread *user);
+
+/* post.c */
+/* Serves the slot if something is posted there: claims it and makes the thread ready on this CPU. True when claimed. */
+bool post_claim(struct user_thread *user);
+/* For a lost host process: claims on behalf of the dead. */
+void post_lost(struct user_thread *user);
+void post_answer(struct user_thread *user, uint32_t state);
+/* The worker's list of slots to look at while it spins. */
+void hot_add(struct user_thread *user);
+bool hot_poll(void);
+void hot_leave(void); /* before sleeping: stops polling; may claim */
+bool hot_any(void);
+
+/* command.c: may suspend */
+struct stub_command *command_at(struct user_thread *user, uint32_t index, uint32_t operation);
+/* Runs commands[0..count) in the calling thread's stub. 0, or -ESRCH: the process is gone. Results are read with command_result. */
+int command_run(struct user_thread *user, uint32_t count);
+int64_t command_result(struct user_thread *user, uint32_t index);
+int64_t command_one(struct user_thread *user, uint32_t operation, const uint64_t *arguments, uint32_t count);
+int user_make_trapped(struct user_thread *user);
+
+/* sandbox.c */
+int sandbox_start(const char **why);
+void sandbox_stop(void);
+/* Takes a ready process; may suspend. */
+int sandbox_take(struct client **client);
+/* A clone the server has asked for: the filter's listener lets one with this nonce and these flags through. 0: table full. */
+uint64_t sandbox_expect_clone(uint64_t flags);
+void sandbox_forget_clone(uint64_t nonce);
+int sandbox_send_fds(int socket, char tag, const int *fds, uint32_t count);
+extern struct kernel_page *kernel_page;
+
+/* loop.c */
+int loop_init(uint32_t workers, const char **why);
+extern uint32_t loop_workers, loop_cpus;
+extern struct atomic32 users_running; /* threads in user mode */
+extern struct host_statistics statistics;
+extern struct host_options host_options;
+#define STATISTIC(field, n) __atomic_fetch_add(&statistics.field, (n), __ATOMIC_RELAXED)
+
+/* memory.c: a descriptor of the memobj to send for mapping, with the access given; -errno. *close_it when it was made for this. */
+int memobj_host_fd(struct memobj *memobj, bool shared_write, bool *close_it);
+
+#endif

@@ -1,0 +1,74 @@
+/*
+ * User memory: remote copies through process_vm_readv and process_vm_writev, which respect the client's own
+ * protections and stop at the first page that faults.
+ */
+#include "body/linux/client.h"
+
+#include <errno.h>
+#include <sys/uio.h>
+
+/* A partial transfer stops at an iovec's boundary, so each page is an iovec of its own near a fault. */
+static size_t transfer(struct aspace *aspace, void *local, uaddr_t remote, size_t size, bool write)
+{
+    struct client *client = aspace->body;
+    int32_t pid = client ? client_pid(client) : 0;
+    size_t moved = 0;
+    if (pid == 0)
+        return 0;
+    struct iovec here = {local, size}, there = {(void *)remote, size}; // NOLINT: an address of another process
+    ssize_t got = write ? process_vm_writev(pid, &here, 1, &there, 1, 0) : process_vm_readv(pid, &here, 1, &there, 1, 0);
+    if (LIKELY(got == (ssize_t)size))
+        return size;
+    if (got > 0)
+        moved = (size_t)got;
+    while (moved < size) { /* a page at a time, to learn how far it goes */
+        size_t piece = min_u64(size - moved, PAGE_SIZE - ((remote + moved) & (PAGE_SIZE - 1)));
+        here = (struct iovec){(char *)local + moved, piece};
+        there = (struct iovec){(void *)(remote + moved), piece};
+        got = write ? process_vm_writev(pid, &here, 1, &there, 1, 0) : process_vm_readv(pid, &here, 1, &there, 1, 0);
+        if (got != (ssize_t)piece)
+            break;
+        moved += piece;
+    }
+    return moved;
+}
+
+static bool in_user(uaddr_t address, size_t size) { return address < 0x800000000000ul && size <= 0x800000000000ul - address; }
+
+static size_t clamp(uaddr_t address, size_t size)
+{
+    if (in_user(address, size))
+        return size;
+    return address < 0x800000000000ul ? 0x800000000000ul - address : 0;
+}
+
+size_t body_copy_in(struct aspace *aspace, void *to, uaddr_t from, size_t size)
+{
+    size = clamp(from, size);
+    return size ? transfer(aspace, to, from, size, false) : 0;
+}
+
+size_t body_copy_out(struct aspace *aspace, uaddr_t to, const void *from, size_t size)
+{
+    size = clamp(to, size);
+    return size ? transfer(aspace, (void *)from, to, size, true) : 0;
+}
+
+int body_peek32(struct aspace *aspace, uaddr_t address, uint32_t *value)
+{
+    return in_user(address, 4) && transfer(aspace, value, address, 4, false) == 4 ? 0 : -EFAULT;
+}
+
+int body_cas32(uaddr_t address, uint32_t expected, uint32_t desired, uint32_t *previous)
+{
+    struct thread *thread = thread_current();
+    struct user_thread *user = thread ? thread->user : NULL;
+    if (!user || !in_user(address, 4) || (address & 3))
+        return -EFAULT;
+    uint64_t arguments[3] = {address, expected, desired};
+    int64_t result = command_one(user, STUB_CAS32, arguments, 3);
+    if (result < 0)
+        return -EFAULT;
+    *previous = (uint32_t)result;
+    return 0;
+}

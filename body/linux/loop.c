@@ -1,0 +1,349 @@
+/*
+ * The event loop: workers, waiting for work, host descriptors, wake-ups, the timer.
+ *
+ * Every idle worker waits in epoll_wait on one set; the host wakes one of them per event (all descriptors are
+ * edge-triggered), and the one that wakes serves what it was woken for: leader and followers without a hand-over.
+ *
+ * Before a worker sleeps it may spin for a while on the slots it has just answered, if a CPU is to spare:
+ * threads in user mode + busy workers + other spinners < CPUs. So a sleeping program costs nothing, and
+ * spinners never take a CPU from work.
+ *
+ * Sleeping and waking: a worker sets sleeping, fences, looks for work once more, waits. A waker makes the work
+ * visible, fences, reads sleeping, and rings the wake eventfd.
+ */
+#include "body/linux/client.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#define WORKERS_MAX 64u
+#define EVENTS 16
+#define SPIN_NS 50000u
+
+uint32_t loop_workers, loop_cpus;
+struct atomic32 users_running;
+struct host_statistics statistics;
+struct host_options host_options;
+
+struct worker {
+    struct atomic32 sleeping;
+} __attribute__((aligned(64)));
+
+static struct {
+    int epoll, wake, timer;
+    struct host_watch wake_watch, timer_watch;
+    struct worker workers[WORKERS_MAX];
+    struct atomic32 busy, spinners; /* workers that run threads, or spin */
+    struct atomic32 stopping;
+    int status;
+    pthread_t threads[WORKERS_MAX];
+} loop;
+
+static _Thread_local void *cpu_local;
+
+/* --- CPUs -------------------------------------------------------------------------------------------- */
+
+NOINLINE void *body_cpu_local(void)
+{
+    __asm__ volatile("");
+    return cpu_local;
+}
+
+NOINLINE void body_cpu_set_local(void *local)
+{
+    cpu_local = local;
+    __asm__ volatile("");
+}
+
+uint32_t body_cpu_count(void) { return loop_cpus; }
+uint32_t body_interrupts_disable(void) { return 0; }
+void body_interrupts_restore(UNUSED uint32_t state) {}
+
+void body_relax(uint32_t turn)
+{
+    if (loop_cpus == 1 || turn > 200)
+        sched_yield();
+    else
+        __builtin_ia32_pause();
+}
+
+/* --- watches ----------------------------------------------------------------------------------------- */
+
+/*
+ * What epoll hands out is a slot and a generation, never a pointer, since an event may be fetched by one worker
+ * while another removes its watch. A slot's word is generation << 32 | handlers under way: a handler enters by a
+ * compare-and-swap on both, so that after the generation has moved on none enters, and removal waits for those inside.
+ */
+#define WATCHES_MAX (1u << 18)
+
+struct watch_slot {
+    struct atomic64 word;
+    struct host_watch *watch;
+    uint32_t next_free;
+};
+
+static struct watch_slot *watch_slots;
+static struct spinlock watch_lock = SPINLOCK_INIT(RANK_BODY); /* guards the next two */
+static uint32_t watch_free, watch_fresh = 1;
+
+static uint32_t watch_slot_take(void)
+{
+    spin_lock(&watch_lock);
+    uint32_t index = watch_free;
+    if (index)
+        watch_free = watch_slots[index].next_free;
+    else if (watch_fresh < WATCHES_MAX)
+        index = watch_fresh++;
+    spin_unlock(&watch_lock);
+    return index;
+}
+
+static void watch_slot_give(uint32_t index)
+{
+    spin_lock(&watch_lock);
+    watch_slots[index].next_free = watch_free;
+    watch_free = index;
+    spin_unlock(&watch_lock);
+}
+
+int host_watch_add(struct host_watch *watch, uint32_t epoll_events)
+{
+    uint32_t index = watch_slot_take();
+    if (!index)
+        return -ENOSPC;
+    struct watch_slot *slot = &watch_slots[index];
+    slot->watch = watch;
+    watch->slot = index;
+    uint64_t generation = atomic64_load(&slot->word) >> 32;
+    struct epoll_event event = {.events = epoll_events | EPOLLET, .data.u64 = generation << 32 | index};
+    if (epoll_ctl(loop.epoll, EPOLL_CTL_ADD, watch->fd, &event) < 0) {
+        int error = -errno;
+        watch_slot_give(index);
+        return error;
+    }
+    watch->registered = true;
+    return 0;
+}
+
+void host_watch_remove(struct host_watch *watch)
+{
+    if (!watch->registered)
+        return;
+    epoll_ctl(loop.epoll, EPOLL_CTL_DEL, watch->fd, NULL);
+    watch->registered = false;
+    struct watch_slot *slot = &watch_slots[watch->slot];
+    atomic64_add(&slot->word, (uint64_t)1 << 32);
+    for (uint32_t turn = 0; (uint32_t)atomic64_load(&slot->word); turn++)
+        body_relax(turn);
+    watch_slot_give(watch->slot);
+}
+
+static void handle_event(const struct epoll_event *event)
+{
+    uint32_t index = (uint32_t)event->data.u64, generation = (uint32_t)(event->data.u64 >> 32);
+    struct watch_slot *slot = &watch_slots[index];
+    uint64_t word = atomic64_load(&slot->word);
+    do {
+        if (word >> 32 != generation)
+            return;
+    } while (!atomic64_cas(&slot->word, &word, word + 1));
+    slot->watch->ready(slot->watch, event->events);
+    atomic64_sub(&slot->word, 1);
+}
+
+static void handle_events(int timeout)
+{
+    struct epoll_event events[EVENTS];
+    int count = epoll_wait(loop.epoll, events, EVENTS, timeout);
+    for (int i = 0; i < count; i++)
+        handle_event(&events[i]);
+}
+
+/* --- idle -------------------------------------------------------------------------------------------- */
+
+static bool spare_cpu(void)
+{
+    uint32_t used = atomic32_load_relaxed(&users_running) + atomic32_load_relaxed(&loop.busy) + atomic32_load_relaxed(&loop.spinners);
+    return used < loop_cpus;
+}
+
+static bool spin(uint32_t cpu)
+{
+    if (!hot_any() || loop_cpus == 1 || !spare_cpu())
+        return false;
+    atomic32_add(&loop.spinners, 1);
+    bool found = false;
+    nanoseconds_t end = body_now() + SPIN_NS;
+    for (uint32_t turn = 1; !found; turn++) {
+        found = hot_poll() || sched_work_available(cpu);
+        __builtin_ia32_pause();
+        if (turn % 32 == 0) {
+            nanoseconds_t now = body_now();
+            if (now >= end || now >= timer_queue_next())
+                break;
+            if (atomic32_load_relaxed(&users_running) + atomic32_load_relaxed(&loop.busy) >= loop_cpus)
+                break;
+        }
+    }
+    atomic32_sub(&loop.spinners, 1);
+    return found;
+}
+
+void body_idle(uint32_t cpu)
+{
+    struct worker *self = &loop.workers[cpu];
+    if (hot_poll())
+        return;
+    atomic32_sub(&loop.busy, 1);
+    if (!spin(cpu)) {
+        hot_leave();
+        atomic32_store(&self->sleeping, 1);
+        atomic_fence();
+        bool work = sched_work_available(cpu) || atomic32_load(&loop.stopping);
+        handle_events(work ? 0 : -1);
+        atomic32_store(&self->sleeping, 0);
+    }
+    if (timer_queue_next() <= body_now())
+        timer_queue_run();
+    atomic32_add(&loop.busy, 1);
+}
+
+void body_cpu_wake(uint32_t cpu)
+{
+    static const uint64_t one = 1;
+    atomic_fence();
+    if (atomic32_load(&loop.workers[cpu].sleeping) && write(loop.wake, &one, sizeof one) < 0)
+        KASSERT(errno == EAGAIN || errno == EINTR);
+}
+
+static void wake_ready(struct host_watch *watch, UNUSED uint32_t events)
+{
+    uint64_t count;
+    if (read(watch->fd, &count, sizeof count) < 0)
+        return;
+}
+
+/* --- time -------------------------------------------------------------------------------------------- */
+
+nanoseconds_t body_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+int64_t body_wall_offset(void)
+{
+    struct timespec wall;
+    clock_gettime(CLOCK_REALTIME, &wall);
+    return (int64_t)wall.tv_sec * 1000000000 + wall.tv_nsec - (int64_t)body_now();
+}
+
+void body_timer_arm(nanoseconds_t deadline)
+{
+    struct itimerspec when = {{0, 0}, {0, 0}};
+    if (deadline != DEADLINE_NEVER) {
+        when.it_value.tv_sec = (time_t)(deadline / 1000000000u);
+        when.it_value.tv_nsec = (long)(deadline % 1000000000u);
+        if (deadline == 0)
+            when.it_value.tv_nsec = 1;
+    }
+    timerfd_settime(loop.timer, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+static void timer_ready(UNUSED struct host_watch *watch, UNUSED uint32_t events) { timer_queue_run(); }
+
+/* --- life -------------------------------------------------------------------------------------------- */
+
+int loop_init(uint32_t workers, const char **why)
+{
+    cpu_set_t set;
+    loop_cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? (uint32_t)CPU_COUNT(&set) : 1;
+    loop_workers = workers ? workers : loop_cpus;
+    if (loop_workers > WORKERS_MAX)
+        loop_workers = WORKERS_MAX;
+    watch_slots = mmap(NULL, WATCHES_MAX * sizeof *watch_slots, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    loop.epoll = epoll_create1(EPOLL_CLOEXEC);
+    loop.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    loop.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (watch_slots == MAP_FAILED || loop.epoll < 0 || loop.wake < 0 || loop.timer < 0) {
+        *why = "cannot make the event loop";
+        return -errno;
+    }
+    loop.wake_watch = (struct host_watch){.fd = loop.wake, .ready = wake_ready};
+    loop.timer_watch = (struct host_watch){.fd = loop.timer, .ready = timer_ready};
+    host_watch_add(&loop.wake_watch, EPOLLIN);
+    host_watch_add(&loop.timer_watch, EPOLLIN);
+    return 0;
+}
+
+static void *worker_main(void *argument)
+{
+    uint32_t cpu = (uint32_t)(uintptr_t)argument;
+    atomic32_add(&loop.busy, 1);
+    sched_run(cpu);
+    hot_leave();
+    return NULL;
+}
+
+void host_stop(int status)
+{
+    uint32_t running = 0;
+    if (!atomic32_cas(&loop.stopping, &running, 1))
+        return;
+    loop.status = status;
+    sched_stop();
+    for (uint32_t i = 0; i < loop_workers; i++) {
+        uint64_t one = 1;
+        if (write(loop.wake, &one, sizeof one) < 0)
+            break;
+    }
+}
+
+struct first {
+    void (*function)(void *argument);
+    void *argument;
+};
+
+int host_run(void (*function)(void *argument), void *argument)
+{
+    struct thread *first = thread_create("first", NULL, function, argument);
+    if (!first)
+        return 125;
+    thread_start(first);
+    object_unref(first);
+    for (uint32_t i = 1; i < loop_workers; i++)
+        if (pthread_create(&loop.threads[i], NULL, worker_main, (void *)(uintptr_t)i) != 0)
+            panic("cannot start worker %u", i);
+    worker_main(NULL);
+    for (uint32_t i = 1; i < loop_workers; i++)
+        pthread_join(loop.threads[i], NULL);
+    sandbox_stop();
+    return loop.status;
+}
+
+int host_init(const struct host_options *options, const char **why)
+{
+    host_options = *options;
+    int error = loop_init(options->workers, why);
+    if (error)
+        return error;
+    error = thread_system_init(loop_workers);
+    if (!error)
+        error = async_init();
+    if (error) {
+        *why = "cannot start the kernel's threads";
+        return error;
+    }
+    return sandbox_start(why);
+}
+
+void host_statistics_read(struct host_statistics *out) { *out = statistics; }

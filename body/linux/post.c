@@ -1,0 +1,137 @@
+/*
+ * Posts and answers: the hot path between a client's call slot and a kernel thread.
+ *
+ * A worker that has just answered a thread keeps its slot on a short list of its own and looks at it while
+ * it spins (loop.c), so that the next call needs no doorbell. slot->polled tells the client so.
+ *
+ * Race between a client that posts and a worker that stops looking:
+ *      client                      worker (hot_leave)
+ *   1. state := POSTED             1. polled := 0
+ *   2. fence                       2. fence
+ *   3. reads polled                3. reads state
+ * Either the client sees 0 at 3 and rings, or the worker sees the post at 3 and serves it.
+ */
+#include "body/linux/client.h"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define HOT_MAX 8u
+
+struct hot_list {
+    uint32_t count;
+    struct user_thread *users[HOT_MAX];
+};
+
+static _Thread_local struct hot_list hot_list;
+
+/* The worker's list; never cached across a switch. */
+static NOINLINE struct hot_list *hot_self(void)
+{
+    struct hot_list *list = &hot_list;
+    __asm__ volatile("" : "+r"(list));
+    return list;
+}
+
+static bool mode_move(struct user_thread *user, enum user_mode from, enum user_mode to)
+{
+    uint32_t expected = from;
+    return atomic32_cas(&user->mode, &expected, to);
+}
+
+static bool is_posted(const struct call_slot *slot)
+{
+    uint32_t state = __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
+    return state == SLOT_POSTED || state == SLOT_POSTED_SLEEPING;
+}
+
+static void enter_kernel(struct user_thread *user)
+{
+    atomic32_sub(&users_running, 1);
+    thread_unpark_here(user->thread);
+}
+
+bool post_claim(struct user_thread *user)
+{
+    if (!is_posted(user->slot))
+        return false;
+    if (mode_move(user, MODE_USER, MODE_KERNEL)) {
+        enter_kernel(user);
+        return true;
+    }
+    if (mode_move(user, MODE_COMMAND, MODE_KERNEL)) {
+        atomic32_store(&user->done, 1);
+        thread_wake(user->thread);
+        return true;
+    }
+    return false;
+}
+
+void post_lost(struct user_thread *user)
+{
+    atomic32_store(&user->lost, 1);
+    if (mode_move(user, MODE_USER, MODE_KERNEL)) {
+        enter_kernel(user);
+    } else if (mode_move(user, MODE_COMMAND, MODE_KERNEL)) {
+        atomic32_store(&user->done, 1);
+        thread_wake(user->thread);
+    }
+}
+
+void post_answer(struct user_thread *user, uint32_t state)
+{
+    struct call_slot *slot = user->slot;
+    slot->blocked = 0;
+    uint32_t old = __atomic_exchange_n(&slot->state, state, __ATOMIC_SEQ_CST);
+    if (old == SLOT_POSTED_SLEEPING)
+        syscall(SYS_futex, &slot->state, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+void hot_add(struct user_thread *user)
+{
+    struct hot_list *hot = hot_self();
+    __atomic_store_n(&user->slot->polled, 1, __ATOMIC_RELAXED);
+    for (uint32_t i = 0; i < hot->count; i++)
+        if (hot->users[i] == user)
+            return;
+    user_thread_ref(user);
+    if (hot->count < HOT_MAX) {
+        hot->users[hot->count++] = user;
+        return;
+    }
+    struct user_thread *oldest = hot->users[0];
+    for (uint32_t i = 1; i < HOT_MAX; i++)
+        hot->users[i - 1] = hot->users[i];
+    hot->users[HOT_MAX - 1] = user;
+    __atomic_store_n(&oldest->slot->polled, 0, __ATOMIC_SEQ_CST);
+    post_claim(oldest);
+    user_thread_unref(oldest);
+}
+
+bool hot_any(void) { return hot_self()->count > 0; }
+
+bool hot_poll(void)
+{
+    struct hot_list *hot = hot_self();
+    for (uint32_t i = 0; i < hot->count; i++) {
+        if (post_claim(hot->users[i])) {
+            STATISTIC(calls_by_page_poll, 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+void hot_leave(void)
+{
+    struct hot_list *hot = hot_self();
+    for (uint32_t i = 0; i < hot->count; i++) {
+        struct user_thread *user = hot->users[i];
+        __atomic_store_n(&user->slot->blocked, 1, __ATOMIC_RELAXED);
+        __atomic_store_n(&user->slot->polled, 0, __ATOMIC_SEQ_CST);
+        post_claim(user);
+        user_thread_unref(user);
+    }
+    hot->count = 0;
+}

@@ -1,0 +1,127 @@
+/*
+ * The stub: the little program that lives beside the guest's in every managed process.
+ *
+ * It is no authority: guest code can jump anywhere in it, and write all its memory. What holds the guest
+ * is the seccomp filter (any host call below, with any argument, harms the guest alone) and the
+ * descriptors in the process. It has no C library, uses general registers only, and keeps one area per
+ * thread: the host's alternate signal stack, a stack for the fast path, and struct stub_thread at the top.
+ */
+#ifndef BODY_LINUX_STUB_H
+#define BODY_LINUX_STUB_H
+
+#define AREA_ALTSTACK_SIZE 0xa000
+#define AREA_THREAD 0xf000 /* struct stub_thread; the fast stack ends here and grows down */
+
+/* Offsets in struct stub_thread, for assembly (checked in stub.c). */
+#define T_SELF 0
+#define T_SLOT 8
+#define T_USER_RSP 16
+#define T_RESUME 24
+#define T_EFLAGS 32
+#define T_STACK 40
+#define T_PENDING 48
+
+/* Offsets in struct call_slot (checked in stub.c). */
+#define S_KIND 4
+#define S_RAX 8
+#define S_RDI 16
+#define S_RSI 24
+#define S_RDX 32
+#define S_R10 40
+#define S_R8 48
+#define S_R9 56
+#define S_FLAGS 128
+#define S_RIP 136
+#define S_RSP 144
+#define S_EFLAGS 152
+#define S_RBX 160
+#define S_RBP 168
+#define S_R12 176
+#define S_R13 184
+#define S_R14 192
+#define S_R15 200
+#define S_HOST_TID 264
+#define S_PROCESS_ID 268
+#define S_THREAD_ID 272
+#define S_PARENT_ID 276
+
+#ifndef __ASSEMBLER__
+#include "body/linux/call_page.h"
+#include <stddef.h>
+
+/* A compiler barrier is not enough between the state word and what it guards; these are. */
+static inline uint32_t word_load(const uint32_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
+
+struct stub_thread {
+    struct stub_thread *self;
+    struct call_slot *slot;
+    uint64_t user_rsp, resume, eflags;
+    void *stack;
+    uint32_t pending; /* an interrupt arrived while in the stub */
+    uint32_t index;
+    uint32_t hello; /* this thread is a new host process and has to say so */
+    int fds[STUB_FD_REGISTERS];
+    uint32_t fd_count;
+};
+
+/* What the host puts on a signal stack, as the x86-64 Linux ABI lays it out. */
+struct host_context {
+    uint64_t flags, link;
+    struct {
+        void *base;
+        int flags;
+        uint64_t size;
+    } stack;
+    uint64_t r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags;
+    uint16_t cs, gs, fs, ss;
+    uint64_t error_code, trap_number, old_mask, cr2;
+    uint8_t *fp_state;
+    uint64_t reserved[8];
+    uint64_t signal_mask;
+};
+_Static_assert(offsetof(struct host_context, r8) == 40 && offsetof(struct host_context, signal_mask) == 296, "ucontext");
+
+struct host_siginfo {
+    int32_t signo, errno_, code, padding;
+    union {
+        uint64_t address;
+        struct {
+            uint64_t call_address;
+            int32_t call;
+            uint32_t architecture;
+        };
+    };
+};
+
+long host_call6(long number, long a, long b, long c, long d, long e, long f);
+#define host_call3(number, a, b, c) host_call6(number, (long)(a), (long)(b), (long)(c), 0, 0, 0)
+long host_clone(long flags, void *stack, void *child_tid, long nonce, void (*entry)(void *), void *argument);
+_Noreturn void host_sigreturn(struct host_context *context);
+/* 0, or -EFAULT: the only stub code that touches memory which may not be there. */
+long stub_copy(void *to, const void *from, uint64_t size);
+
+/* The thread's record: its area holds the stack this runs on. */
+static inline struct stub_thread *stub_self(void)
+{
+    uint64_t sp = (uint64_t)__builtin_frame_address(0);
+    return (struct stub_thread *)((sp & ~(STUB_AREA_SIZE - 1)) + AREA_THREAD);
+}
+
+/* rewrite.c */
+long rewrite_site(uint64_t site, int concurrent);
+int rewrite_form(uint64_t call_end); /* 0: cannot be rewritten */
+/* Moves a context that stands in a thunk, a local answer or behind a rewritten site to where a program's would be. */
+void rewrite_settle(struct host_context *context);
+void rewrite_resume(struct host_context *context);
+/* True when the context stands on the old call instruction of a rewritten site. */
+int rewrite_caught_between(const struct host_context *context);
+void rewrite_refuse(uint64_t site);
+void rewrite_disable(void);
+void rewrite_init(void);
+
+extern char stub_text[], stub_copy_begin[], stub_copy_end[], stub_copy_failed[];
+extern char stub_exit_begin[], stub_exit_end[], gate_trap[], gate_interrupt[], gate_slow[], gate_start[];
+extern char local_begin[], local_end[], local_getpid[], local_gettid[], local_getppid[];
+extern char fast_entry[], fast_entry_dynamic[];
+#endif
+#endif

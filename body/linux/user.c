@@ -1,0 +1,477 @@
+/*
+ * User threads: entering the kernel, registers, FP state, making and ending them.
+ *
+ * body_user_entry is where a user thread's microthread begins each time its slot has been claimed. It
+ * decodes the slot (each word read once), lets the ABI work, and answers. Between the ABI's last look for
+ * signals and the answer stands a race, closed in user_resume: mode := USER, then look once more; a sender
+ * marks the thread interrupted first and reads the mode then (body_user_kick).
+ */
+#include "body/linux/client.h"
+
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CLONE_FLAGS_THREAD (0x01000000u | 0x00200000u | 0x100u | 0x200u | 0x400u | 0x800u | 0x10000u | 0x40000u)
+#define CLONE_FLAGS_VFORK (0x01000000u | 0x00200000u | 0x100u | 17u)
+#define CLONE_FLAGS_FORK 17u
+
+static void slot_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+
+/* --- entering ---------------------------------------------------------------------------------------- */
+
+static void decode_fault(const struct call_slot *slot, struct user_entry *entry)
+{
+    entry->kind = USER_FAULT;
+    entry->signal = slot->signal;
+    entry->code = slot->code;
+    entry->address = slot->fault_address;
+    entry->trap_number = slot->trap_number;
+    entry->error_code = slot->error_code;
+    if (entry->signal != SIGSEGV && entry->signal != SIGBUS && entry->signal != SIGFPE && entry->signal != SIGTRAP)
+        entry->signal = SIGILL;
+}
+
+static void decode(struct user_thread *user, struct user_entry *entry)
+{
+    const struct call_slot *slot = user->slot;
+    user->regs_known = false;
+    user->regs_set = false;
+    if (atomic32_load(&user->lost)) {
+        entry->kind = USER_LOST;
+        return;
+    }
+    uint32_t flags = __atomic_load_n(&slot->flags, __ATOMIC_RELAXED);
+    user->trapped = flags & SLOT_TRAPPED;
+    user->rewritable = flags & SLOT_REWRITABLE;
+    switch (__atomic_load_n(&slot->kind, __ATOMIC_RELAXED)) {
+    case SLOT_KIND_CALL:
+        entry->kind = USER_CALL;
+        entry->number = slot->rax;
+        entry->arguments[0] = slot->rdi;
+        entry->arguments[1] = slot->rsi;
+        entry->arguments[2] = slot->rdx;
+        entry->arguments[3] = slot->r10;
+        entry->arguments[4] = slot->r8;
+        entry->arguments[5] = slot->r9;
+        break;
+    case SLOT_KIND_FAULT: decode_fault(slot, entry); break;
+    default: entry->kind = USER_INTERRUPT; break;
+    }
+}
+
+static void publish_registers(struct user_thread *user)
+{
+    struct call_slot *slot = user->slot;
+    const struct user_regs *regs = &user->regs;
+    slot->rax = regs->rax;
+    slot->rdi = regs->rdi;
+    slot->rsi = regs->rsi;
+    slot->rdx = regs->rdx;
+    slot->r10 = regs->r10;
+    slot->r8 = regs->r8;
+    slot->r9 = regs->r9;
+    slot->rip = regs->rip;
+    slot->rsp = regs->rsp;
+    slot->eflags = regs->eflags;
+    slot->rbx = regs->rbx;
+    slot->rbp = regs->rbp;
+    slot->r12 = regs->r12;
+    slot->r13 = regs->r13;
+    slot->r14 = regs->r14;
+    slot->r15 = regs->r15;
+    slot->rcx = regs->rcx;
+    slot->r11 = regs->r11;
+}
+
+NORETURN static void user_resume(struct user_thread *user)
+{
+    struct thread *thread = user->thread;
+    for (;;) {
+        uint32_t state = SLOT_ANSWERED;
+        if (user->regs_set) {
+            publish_registers(user);
+            state = SLOT_CONTEXT;
+        }
+        uint32_t running = atomic32_add(&users_running, 1) + 1;
+        atomic32_store(&user->mode, MODE_USER);
+        if (UNLIKELY(thread_interrupted(thread) || atomic32_load(&user->lost))) {
+            uint32_t expected = MODE_USER;
+            if (atomic32_cas(&user->mode, &expected, MODE_KERNEL)) {
+                atomic32_sub(&users_running, 1);
+                struct user_entry entry = {.kind = atomic32_load(&user->lost) ? USER_LOST : USER_INTERRUPT};
+                user_enter(thread, &entry);
+                user = thread->user;
+                continue;
+            }
+            thread_park(body_user_entry, NULL); /* claimed by post_lost meanwhile */
+        }
+        uint32_t spin = running < loop_cpus ? 400 : 0;
+        if (UNLIKELY(kernel_page->spin != spin && loop_cpus > 1))
+            __atomic_store_n(&kernel_page->spin, spin, __ATOMIC_RELAXED);
+        hot_add(user);
+        post_answer(user, state);
+        thread_park(body_user_entry, NULL);
+    }
+}
+
+static void rewrite(struct user_thread *user);
+
+void body_user_entry(UNUSED void *argument)
+{
+    struct thread *thread = thread_current();
+    struct user_thread *user = thread->user;
+    if (UNLIKELY(user->starting)) {
+        user->starting = false;
+        user_resume(user);
+    }
+    struct user_entry entry = {0};
+    decode(user, &entry);
+    if (entry.kind == USER_CALL) {
+        STATISTIC(calls_served, 1);
+        if (UNLIKELY(user->trapped)) {
+            STATISTIC(traps, 1);
+            if (user->rewritable)
+                rewrite(user);
+        }
+    }
+    user_enter(thread, &entry);
+    user = thread->user; /* exec may have replaced it */
+    if (entry.kind == USER_CALL && !user->regs_set)
+        user->slot->rax = (uint64_t)entry.result;
+    user_resume(user);
+}
+
+/* The page must be private and not writable: rewriting a shared page would change the file for everybody. */
+static bool may_rewrite(struct aspace *aspace, uint64_t address, uint64_t size)
+{
+    mutex_lock(&aspace->mutex);
+    struct region *region = aspace_find_locked(aspace, address);
+    bool fine = region && region->end - address >= size && (region->prot & PROT_EXEC_BIT) && !(region->prot & PROT_WRITE_BIT) &&
+                !(region->flags & (REGION_SHARED | REGION_BODY));
+    mutex_unlock(&aspace->mutex);
+    return fine;
+}
+
+static void rewrite(struct user_thread *user)
+{
+    struct aspace *aspace = user->thread->task->aspace;
+    uint64_t call = user->slot->rip - 2;
+    bool fine = may_rewrite(aspace, call - 5, 13);
+    mutex_lock(&user->client->rewriting);
+    struct stub_command *command = command_at(user, 0, fine ? STUB_REWRITE : STUB_REFUSE_SITE);
+    command->arguments[0] = call;
+    command->arguments[1] = atomic32_load(&user->client->thread_count) > 1;
+    if (command_run(user, 1) == 0 && fine && command_result(user, 0) == 0)
+        STATISTIC(sites_rewritten, 1);
+    mutex_unlock(&user->client->rewriting);
+}
+
+/* --- registers --------------------------------------------------------------------------------------- */
+
+void body_user_get_regs(struct thread *thread, struct user_regs *regs)
+{
+    struct user_thread *user = thread->user;
+    if (!user->regs_known) {
+        const struct call_slot *slot = user->slot;
+        struct user_regs *known = &user->regs;
+        known->rax = slot->rax;
+        known->rdi = slot->rdi;
+        known->rsi = slot->rsi;
+        known->rdx = slot->rdx;
+        known->r10 = slot->r10;
+        known->r8 = slot->r8;
+        known->r9 = slot->r9;
+        known->rip = slot->rip;
+        known->rsp = slot->rsp;
+        known->eflags = slot->eflags;
+        known->rbx = slot->rbx;
+        known->rbp = slot->rbp;
+        known->r12 = slot->r12;
+        known->r13 = slot->r13;
+        known->r14 = slot->r14;
+        known->r15 = slot->r15;
+        known->rcx = user->trapped ? slot->rcx : slot->rip;
+        known->r11 = user->trapped ? slot->r11 : slot->eflags;
+        user->regs_known = true;
+    }
+    *regs = user->regs;
+}
+
+void body_user_set_regs(struct thread *thread, const struct user_regs *regs)
+{
+    struct user_thread *user = thread->user;
+    if (thread == thread_current())
+        user_make_trapped(user);
+    if (regs->fs_base != user->regs.fs_base) {
+        user->slot->fs_base = regs->fs_base;
+        user->slot->base_changes |= SLOT_SET_FS;
+    }
+    if (regs->gs_base != user->regs.gs_base) {
+        user->slot->gs_base = regs->gs_base;
+        user->slot->base_changes |= SLOT_SET_GS;
+        if (!user->client->took_gs && thread == thread_current()) {
+            command_one(user, STUB_DISABLE_REWRITING, NULL, 0);
+            user->client->took_gs = true;
+        }
+    }
+    user->regs = *regs;
+    user->regs_known = true;
+    user->regs_set = true;
+}
+
+size_t body_user_fp_size(void)
+{
+    struct user_thread *user = thread_current()->user;
+    if (user_make_trapped(user))
+        return 0;
+    uint64_t size = __atomic_load_n(&user->slot->fp_size, __ATOMIC_RELAXED);
+    return size <= 16384 ? size : 0;
+}
+
+int body_user_fp_save(uaddr_t to)
+{
+    struct user_thread *user = thread_current()->user;
+    int error = user_make_trapped(user);
+    if (error)
+        return error;
+    uint64_t arguments[2] = {to, body_user_fp_size()};
+    int64_t result = command_one(user, STUB_FP_SAVE, arguments, 2);
+    return result < 0 ? (int)result : 0;
+}
+
+int body_user_fp_load(uaddr_t from)
+{
+    struct user_thread *user = thread_current()->user;
+    int error = user_make_trapped(user);
+    if (error)
+        return error;
+    uint64_t arguments[2] = {from, body_user_fp_size()};
+    int64_t result = command_one(user, STUB_FP_LOAD, arguments, 2);
+    return result < 0 ? (int)result : 0;
+}
+
+void body_user_fp_reset(struct thread *thread)
+{
+    struct user_thread *user = thread->user;
+    if (thread == thread_current() && user_make_trapped(user) == 0)
+        command_one(user, STUB_FP_RESET, NULL, 0);
+}
+
+/* --- making ------------------------------------------------------------------------------------------ */
+
+int body_user_create(struct thread *thread, struct aspace *aspace)
+{
+    struct client *client = aspace->body;
+    struct user_thread *user = client_add_thread(client, thread);
+    if (!user)
+        return -ENOMEM;
+    user->trapped = true;
+    user->regs_known = true;
+    thread->user = user;
+    return 0;
+}
+
+static struct user_thread *child_of(struct user_thread *parent, struct client *client, struct thread *thread)
+{
+    struct user_regs regs;
+    body_user_get_regs(parent->thread, &regs);
+    struct user_thread *user = client_add_thread(client, thread);
+    if (!user)
+        return NULL;
+    user->regs = regs;
+    user->regs_known = user->regs_set = true;
+    user->trapped = true;
+    return user;
+}
+
+static int clone_thread(struct user_thread *parent, struct thread *child, bool vfork)
+{
+    struct user_thread *user = child_of(parent, parent->client, child);
+    if (!user)
+        return -EAGAIN;
+    uint64_t nonce = sandbox_expect_clone(vfork ? CLONE_FLAGS_VFORK : CLONE_FLAGS_THREAD);
+    uint64_t arguments[2] = {user->index, nonce};
+    int64_t result = nonce ? command_one(parent, vfork ? STUB_CLONE_VFORK : STUB_CLONE_THREAD, arguments, 2) : -EAGAIN;
+    if (result <= 0) {
+        sandbox_forget_clone(nonce);
+        client_remove_thread(user);
+        return result ? (int)result : -EAGAIN;
+    }
+    user->inner_tid = (int32_t)result;
+    user->process = vfork ? NULL : parent->process;
+    child->user = user;
+    return 0;
+}
+
+static int fork_client(struct user_thread *parent, struct thread *child, struct aspace *child_aspace)
+{
+    int remote[3];
+    struct client *client = client_create(remote);
+    if (!client)
+        return -EAGAIN;
+    client->took_gs = parent->client->took_gs;
+    /* The child's stub goes on in the same area: it keeps its index. */
+    struct user_thread *user = NULL;
+    int64_t result = -ENOMEM;
+    uint64_t nonce = sandbox_expect_clone(CLONE_FLAGS_FORK);
+    struct user_regs regs;
+    body_user_get_regs(parent->thread, &regs);
+    user = client_add_thread_at(client, child, parent->index);
+    if (user && nonce) {
+        user->regs = regs;
+        user->regs_known = user->regs_set = user->trapped = true;
+        result = sandbox_send_fds(parent->client->socket, ZYGOTE_SPAWN, remote, 3);
+    }
+    if (result == 0) {
+        command_at(parent, 0, STUB_RECEIVE_FDS);
+        command_at(parent, 1, STUB_FORK)->arguments[0] = nonce;
+        int error = command_run(parent, 2);
+        result = error ? error : command_result(parent, 1);
+    }
+    client_close_remote(remote);
+    if (result <= 0) {
+        sandbox_forget_clone(nonce);
+        if (user)
+            client_remove_thread(user);
+        client_unref(client);
+        return result ? (int)result : -EAGAIN;
+    }
+    user->inner_tid = (int32_t)result;
+    child_aspace->body = client;
+    child->user = user;
+    return 0;
+}
+
+int body_user_clone(struct thread *child, struct aspace *child_aspace, enum user_clone_kind kind)
+{
+    struct user_thread *parent = thread_current()->user;
+    int error = user_make_trapped(parent);
+    if (error)
+        return error;
+    if (kind == USER_CLONE_FORK)
+        return fork_client(parent, child, child_aspace);
+    return clone_thread(parent, child, kind == USER_CLONE_VFORK);
+}
+
+void body_user_start(struct thread *thread)
+{
+    struct user_thread *user = thread->user;
+    user->starting = true;
+    atomic32_add(&user->client->thread_count, 1);
+    thread_unpark(thread);
+}
+
+/* --- ending ------------------------------------------------------------------------------------------ */
+
+/* The stub's thread goes by itself; nobody waits for it: its slot stays taken until the host clears host_tid. */
+static void send_away(struct user_thread *user, bool process)
+{
+    if (!atomic32_load(&user->lost)) {
+        command_at(user, 0, process ? STUB_EXIT_PROCESS : STUB_EXIT_THREAD);
+        user->slot->command_count = 1;
+        post_answer(user, SLOT_COMMAND);
+    }
+    atomic32_sub(&user->client->thread_count, 1);
+    client_remove_thread(user);
+}
+
+int body_user_exec(struct aspace *aspace)
+{
+    struct thread *thread = thread_current();
+    struct user_thread *old = thread->user;
+    int error = body_user_create(thread, aspace);
+    if (error)
+        return error;
+    struct user_thread *user = thread->user;
+    atomic32_add(&user->client->thread_count, 1);
+    send_away(old, false);
+    return 0;
+}
+
+void body_user_exit(bool last)
+{
+    struct thread *thread = thread_current();
+    struct user_thread *user = thread->user;
+    thread->user = NULL;
+    send_away(user, last);
+}
+
+/* --- kicking ----------------------------------------------------------------------------------------- */
+
+/* The thread id that the server sees: the host tells it only in /proc, so it is looked up when first needed. */
+static int32_t find_outer_tid(struct user_thread *user)
+{
+    char name[64], line[256];
+    struct host_process *process = __atomic_load_n(&user->process, __ATOMIC_ACQUIRE);
+    int32_t pid = process ? process->pid : (int32_t)atomic32_load(&user->client->ready_pid), found = 0;
+    if (user->index == 0 || !user->inner_tid)
+        return pid;
+    snprintf(name, sizeof name, "/proc/%d/task", pid);
+    DIR *dir = opendir(name);
+    for (struct dirent *entry; dir && !found && (entry = readdir(dir));) {
+        snprintf(name, sizeof name, "/proc/%d/task/%.16s/status", pid, entry->d_name);
+        FILE *status = entry->d_name[0] == '.' ? NULL : fopen(name, "r");
+        while (status && fgets(line, sizeof line, status)) {
+            const char *last = strrchr(line, '\t');
+            if (strncmp(line, "NSpid:", 6) == 0 && last && atoi(last) == user->inner_tid)
+                found = atoi(entry->d_name);
+        }
+        if (status)
+            fclose(status);
+    }
+    if (dir)
+        closedir(dir);
+    return found;
+}
+
+void body_user_kick(struct thread *thread)
+{
+    struct user_thread *user = thread->user;
+    slot_fence();
+    if (!user || thread == thread_current() || atomic32_load(&user->mode) != MODE_USER || atomic32_load(&user->lost))
+        return;
+    int32_t tid = (int32_t)atomic32_load(&user->outer_tid);
+    if (tid == 0) {
+        tid = find_outer_tid(user);
+        atomic32_store(&user->outer_tid, (uint32_t)tid);
+    }
+    struct host_process *process = __atomic_load_n(&user->process, __ATOMIC_ACQUIRE);
+    int32_t pid = process ? process->pid : (int32_t)atomic32_load(&user->client->ready_pid);
+    if (tid > 0 && pid > 0) {
+        STATISTIC(kicks, 1);
+        syscall(SYS_tgkill, pid, tid, STUB_INTERRUPT_SIGNAL);
+    }
+}
+
+void body_user_cpu_time(struct thread *thread, uint64_t *user_ns, uint64_t *system_ns)
+{
+    struct user_thread *user = thread->user;
+    *user_ns = *system_ns = 0;
+    if (!user)
+        return;
+    int32_t tid = (int32_t)atomic32_load(&user->outer_tid);
+    if (tid == 0) {
+        tid = find_outer_tid(user);
+        atomic32_store(&user->outer_tid, (uint32_t)tid);
+    }
+    struct timespec used;
+    /* A thread's CPU clock as clock_getcpuclockid(3) encodes it: ~tid << 3 | PERTHREAD | SCHED. */
+    if (tid > 0 && clock_gettime((clockid_t)(((unsigned)~tid << 3) | 6), &used) == 0)
+        *user_ns = (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
+}
+
+void body_user_publish_ids(struct thread *thread, int32_t process_id, int32_t thread_id, int32_t parent_id)
+{
+    struct user_thread *user = thread->user;
+    if (!user)
+        return;
+    user->slot->process_id = process_id;
+    user->slot->thread_id = thread_id;
+    user->slot->parent_id = parent_id;
+}

@@ -182,6 +182,11 @@ extern struct list process_all;
 bool process_group_orphaned(int32_t pgid);
 /* True when the current thread may send the signal to the process (kill(2)). signal 0 too. */
 bool process_may_signal(struct process *process, int signal);
+/*
+ * The futex calls' part of a thread's end and of exec, on the thread, while its user memory is still there: walks the robust
+ * list, gives up PI locks, clears clear_child_tid and wakes it; the three fields are zero afterwards.
+ */
+void futex_thread_exit(struct lthread *thread);
 /* CPU time of all its threads, dead ones too. */
 void process_cpu_time(struct process *process, uint64_t *user_ns, uint64_t *system_ns);
 void lthread_cpu_time(struct lthread *thread, uint64_t *user_ns, uint64_t *system_ns);

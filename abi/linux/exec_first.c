@@ -1,0 +1,213 @@
+/*
+ * The first process: what `hyla run` and `hyla boot` start, pid 1.
+ *
+ * It is made on a kernel-only thread, which has no process of its own to open files as. So while it works, that
+ * thread goes by the new process's identity (thread->abi names the new lthread): paths, permissions and limits are
+ * those the program will have.
+ */
+#include "abi/linux/exec.h"
+#include "abi/linux/fs/fs.h"
+#include "kernel/alloc.h"
+#include "kernel/string.h"
+
+#include <arch/linux.h>
+
+static const struct linux_rlimit64 first_limits[LINUX_RLIMITS] = {
+    [LINUX_RLIMIT_CPU] = {UINT64_MAX, UINT64_MAX},
+    [LINUX_RLIMIT_FSIZE] = {UINT64_MAX, UINT64_MAX},
+    [LINUX_RLIMIT_DATA] = {UINT64_MAX, UINT64_MAX},
+    [LINUX_RLIMIT_STACK] = {8 << 20, UINT64_MAX},
+    [LINUX_RLIMIT_CORE] = {0, UINT64_MAX},
+    [LINUX_RLIMIT_RSS] = {UINT64_MAX, UINT64_MAX},
+    [LINUX_RLIMIT_NPROC] = {UINT64_MAX, UINT64_MAX},
+    [LINUX_RLIMIT_NOFILE] = {1024, 1048576},
+    [LINUX_RLIMIT_MEMLOCK] = {8 << 20, 8 << 20},
+    [LINUX_RLIMIT_AS] = {UINT64_MAX, UINT64_MAX},
+    [LINUX_RLIMIT_LOCKS] = {UINT64_MAX, UINT64_MAX},
+    [LINUX_RLIMIT_SIGPENDING] = {15500, 15500},
+    [LINUX_RLIMIT_MSGQUEUE] = {819200, 819200},
+    [LINUX_RLIMIT_NICE] = {0, 0},
+    [LINUX_RLIMIT_RTPRIO] = {0, 0},
+    [LINUX_RLIMIT_RTTIME] = {UINT64_MAX, UINT64_MAX},
+};
+
+static int install_stdio(struct fdtable *table, struct file *const stdio[3])
+{
+    int error = 0;
+
+    for (int fd = 0; fd < 3 && !error; fd++) {
+        if (stdio[fd])
+            error = fdtable_install_at(table, fd, file_ref(stdio[fd]));
+        if (error)
+            file_unref(stdio[fd]);
+    }
+    return error;
+}
+
+/* The process and its thread's record, in the root directory, not yet anywhere to be found. */
+static int build(const struct process_start *start, struct lthread **result)
+{
+    struct cred *cred = cred_create(start->uid, start->gid, start->group_count, start->groups);
+    struct process *process = process_create();
+    struct lthread *thread = process && cred ? lthread_create(process, NULL, cred) : NULL;
+    struct path *root = mount_root_path();
+    int error = thread && root ? 0 : -ENOMEM;
+
+    *result = thread;
+    object_unref(cred);
+    if (!error) {
+        memcpy(process->limits, first_limits, sizeof first_limits);
+        process->fds = fdtable_create();
+        process->fs = fs_context_create(root, root);
+        error = process->fds && process->fs ? signals_create(process) : -ENOMEM;
+    }
+    path_unref(root);
+    if (!error)
+        signals_set_user(process, start->uid);
+    object_unref(process); /* the thread's record keeps it */
+    return error;
+}
+
+static int change_directory(struct process *process, const char *name)
+{
+    struct path *root, *cwd;
+    int error = path_walk(LINUX_AT_FDCWD, name, WALK_DIRECTORY, &cwd);
+
+    if (error)
+        return error;
+    root = mount_root_path();
+    struct fs_context *fs = fs_context_create(root, cwd);
+    path_unref(root);
+    path_unref(cwd);
+    if (!fs)
+        return -ENOMEM;
+    fs_context_unref(process->fs);
+    process->fs = fs;
+    return 0;
+}
+
+/* Opens and loads the program as the new process. */
+static int load(const struct process_start *start, struct lthread *thread, struct exec_image *image)
+{
+    struct process *process = thread->process;
+    struct file *file;
+    int error = start->cwd ? change_directory(process, start->cwd) : 0;
+
+    if (!error)
+        error = install_stdio(process->fds, start->stdio);
+    if (!error)
+        error = exec_args_read_kernel(&image->args, start->argv, start->envp);
+    if (!error)
+        error = vfs_open_exec(LINUX_AT_FDCWD, start->program, 0, &file);
+    if (error)
+        return error;
+    char *name = kstrdup(start->program);
+    if (!name) {
+        file_unref(file);
+        return -ENOMEM;
+    }
+    error = exec_prepare(image, file, name);
+    return error ? error : exec_load(image);
+}
+
+/* Its kernel thread and user side. */
+static int make_user_side(struct lthread *thread, struct exec_image *image)
+{
+    struct process *process = thread->process;
+    struct user_regs regs;
+
+    process->task = task_create(image->aspace);
+    if (!process->task)
+        return -ENOMEM;
+    process->task->abi = process;
+    process->mm = object_ref(image->mm);
+    memcpy(thread->name, image->comm, sizeof thread->name);
+    object_unref(thread->cred);
+    thread->cred = object_ref(image->cred);
+    int error = lthread_make_thread(thread, process->task);
+    if (!error)
+        error = body_user_create(thread->thread, image->aspace);
+    if (error)
+        return error;
+    arch_regs_start(&regs, image->entry, image->stack);
+    body_user_set_regs(thread->thread, &regs);
+    body_user_fp_reset(thread->thread);
+    return 0;
+}
+
+static int enter_tree(const struct process_start *start, struct lthread *thread)
+{
+    struct process *process = thread->process;
+    int32_t pid = id_reserve();
+
+    if (pid < 0)
+        return pid;
+    process->pid = thread->tid = pid;
+    process->did_exec = true;
+    mutex_lock(&process_tree_lock);
+    mutex_lock(&process->mutex);
+    process_add_thread_locked(process, thread);
+    mutex_unlock(&process->mutex);
+    process_enter_tree_locked(process, NULL);
+    process->tty = start->tty ? object_ref(start->tty) : NULL;
+    process_first = object_ref(process);
+    id_set_thread(pid, thread);
+    thread_signals_init(thread, NULL, false);
+    process_publish_ids(process);
+    mutex_unlock(&process_tree_lock);
+    return 0;
+}
+
+static void set_limits(const struct process_start *start)
+{
+    id_set_limit(start->process_limit);
+    if (start->memory_limit)
+        aspace_set_total_commit_limit(start->memory_limit);
+    if (start->hostname)
+        system_set_hostname(start->hostname);
+}
+
+static void undo(struct lthread *thread)
+{
+    if (!thread)
+        return;
+    process_release_resources(thread->process);
+    if (thread->thread) {
+        thread->thread->abi = NULL;
+        thread_discard_parked(thread->thread);
+    }
+    object_unref(thread);
+}
+
+int process_start_first(const struct process_start *start)
+{
+    struct lthread *thread = NULL;
+    struct exec_image *image = kzalloc(sizeof *image);
+
+    if (!image)
+        return -ENOMEM;
+    linux_abi_init();
+    set_limits(start);
+    exec_args_init(&image->args, first_limits[LINUX_RLIMIT_STACK].current);
+    image->stack_limit = first_limits[LINUX_RLIMIT_STACK].current;
+    int error = build(start, &thread);
+    if (!error) {
+        thread_current()->abi = thread;
+        error = load(start, thread, image);
+        thread_current()->abi = NULL;
+    }
+    if (!error)
+        error = make_user_side(thread, image);
+    if (!error)
+        error = enter_tree(start, thread);
+    exec_image_done(image);
+    kfree(image);
+    if (error) {
+        undo(thread);
+        return error;
+    }
+    body_user_start(thread->thread);
+    signal_thread_started(thread);
+    object_unref(thread);
+    return 0;
+}

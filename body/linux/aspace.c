@@ -176,7 +176,7 @@ static int batch_flush(struct batch *batch, size_t *done)
 {
     if (batch->commands == 0)
         return 0;
-    int error = command_run(batch->user, batch->commands);
+    int error = commands_run(batch->user, batch->commands);
     for (uint32_t i = 0; i < batch->operations && !error; i++) {
         int64_t result = command_result(batch->user, batch->last_command[i]);
         if (result < 0 && result > -4096)

@@ -10,7 +10,7 @@
  *
  *      USER ----------> KERNEL     a post was claimed, or the host process was lost
  *      KERNEL --------> USER       the answer is about to be published
- *      KERNEL <-------> COMMAND    commands are with the stub; the microthread waits in command_run
+ *      KERNEL <-------> COMMAND    commands are with the stub; the microthread waits in commands_run
  *
  * Death: a host process's end (pidfd, or end of file on its socket) marks its threads lost and claims for them: one in
  * user mode enters the kernel with USER_LOST, one in a command gets -ESRCH. Nothing waits for the dead.
@@ -125,7 +125,7 @@ bool hot_any(void);
 /* command.c: may suspend */
 struct stub_command *command_at(struct user_thread *user, uint32_t index, uint32_t operation);
 /* Runs commands[0..count) in the calling thread's stub. 0, or -ESRCH: the process is gone. Results are read with command_result. */
-int command_run(struct user_thread *user, uint32_t count);
+int commands_run(struct user_thread *user, uint32_t count);
 int64_t command_result(struct user_thread *user, uint32_t index);
 int64_t command_one(struct user_thread *user, uint32_t operation, const uint64_t *arguments, uint32_t count);
 int user_make_trapped(struct user_thread *user);

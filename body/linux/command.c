@@ -17,7 +17,7 @@ struct stub_command *command_at(struct user_thread *user, uint32_t index, uint32
     return command;
 }
 
-int command_run(struct user_thread *user, uint32_t count)
+int commands_run(struct user_thread *user, uint32_t count)
 {
     KASSERT(user->thread == thread_current());
     KASSERT(atomic32_load_relaxed(&user->mode) == MODE_KERNEL);
@@ -46,7 +46,7 @@ int64_t command_one(struct user_thread *user, uint32_t operation, const uint64_t
     struct stub_command *command = command_at(user, 0, operation);
     for (uint32_t i = 0; i < count; i++)
         command->arguments[i] = arguments[i];
-    int error = command_run(user, 1);
+    int error = commands_run(user, 1);
     return error ? error : command_result(user, 0);
 }
 
@@ -55,7 +55,7 @@ int user_make_trapped(struct user_thread *user)
     if (user->trapped)
         return 0;
     command_at(user, 0, STUB_TRAP);
-    int error = command_run(user, 1);
+    int error = commands_run(user, 1);
     if (error)
         return error;
     user->trapped = true;

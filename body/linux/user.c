@@ -167,7 +167,7 @@ static void rewrite(struct user_thread *user)
     struct stub_command *command = command_at(user, 0, fine ? STUB_REWRITE : STUB_REFUSE_SITE);
     command->arguments[0] = call;
     command->arguments[1] = atomic32_load(&user->client->thread_count) > 1;
-    if (command_run(user, 1) == 0 && fine && command_result(user, 0) == 0)
+    if (commands_run(user, 1) == 0 && fine && command_result(user, 0) == 0)
         STATISTIC(sites_rewritten, 1);
     mutex_unlock(&user->client->rewriting);
 }
@@ -331,7 +331,7 @@ static int fork_client(struct user_thread *parent, struct thread *child, struct 
     if (result == 0) {
         command_at(parent, 0, STUB_RECEIVE_FDS);
         command_at(parent, 1, STUB_FORK)->arguments[0] = nonce;
-        int error = command_run(parent, 2);
+        int error = commands_run(parent, 2);
         result = error ? error : command_result(parent, 1);
     }
     client_close_remote(remote);

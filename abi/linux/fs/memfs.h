@@ -14,6 +14,8 @@ int memfs_adopt(struct node *dir, const char *name, struct node *child);
 uint64_t memfs_inode(struct fs *fs);
 /* Opens a device of the guest by number; type bits in mode. -ENXIO. abi/linux/fs/devfs.c */
 int device_open(uint32_t mode, uint64_t rdev, uint32_t flags, struct file **file);
+/* What stat says of the node in /dev with this number, for files that were not opened by name. -ENOENT. */
+int device_stat(uint64_t rdev, struct linux_stat_data *stat);
 
 /* Whether a remembered access time is due for an update, as relatime says. */
 bool access_time_due(const struct file_time *access, const struct file_time *modify, const struct file_time *change,

@@ -217,5 +217,15 @@ void locks_release_posix(struct file *file, struct fdtable *table);
 /* The open file goes: flock and OFD locks end. */
 void locks_release_file(struct file *file);
 void locks_destroy(void *locks);
+/* fcntl's record locks (ofd: owned by the open file) and flock; `argument` is the user's struct flock. May wait. */
+int64_t lock_get(struct file *file, uaddr_t argument, bool ofd);
+int64_t lock_set(struct file *file, uaddr_t argument, bool ofd, bool wait);
+int64_t lock_flock(struct file *file, uint32_t operation);
+
+/* --- memfd.c ----------------------------------------------------------------------------------------- */
+
+/* fcntl F_ADD_SEALS and F_GET_SEALS: -EINVAL for other files. */
+int64_t memfd_add_seals(struct file *file, uint32_t seals);
+int64_t memfd_get_seals(struct file *file);
 
 #endif

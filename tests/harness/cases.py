@@ -5,6 +5,7 @@ A file tests/cases/NAME.cases holds cases in this form:
     === name_of_the_case
     run: bash -e            the words before the script's path; default: dash
     needs: gcc xz           programs; without them the case is skipped
+    script: no              the program gets no script
     timeout: 30             seconds for each run; default 20
     stderr: yes             standard error is compared too
     options: --pids 100     further options of hyla run
@@ -39,6 +40,7 @@ class Case:
     def __init__(self, name):
         self.name = name
         self.words, self.needs, self.timeout = ["dash"], [], 20
+        self.pass_script = True
         self.compare_stderr = self.compare_output = False
         self.options, self.user, self.steps, self.input, self.known, self.script = [], None, [], b"", None, ""
 
@@ -47,6 +49,8 @@ class Case:
             self.words = shlex.split(value)
         elif key == "needs":
             self.needs = value.split()
+        elif key == "script":
+            self.pass_script = value != "no"
         elif key == "timeout":
             self.timeout = float(value)
         elif key == "stderr":
@@ -135,7 +139,7 @@ class CaseRun:
     def run_in(self, world):
         self.prepare()
         environment = dict(ENVIRONMENT, HOME=self.folder)
-        argv = self.case.words + [self.script]
+        argv = self.case.words + [self.script] * self.case.pass_script
         options = ["--rw", self.folder, *self.case.options] if world.hyla else []
         common = {"options": options, "cwd": self.folder, "env": environment, "user": self.user}
         if self.case.steps:

@@ -124,7 +124,7 @@ static void faults_tell(void)
     }
     CHECK(last.si_signo == SIGSEGV && last.si_code == SI_KERNEL);
     if (!sigsetjmp(back, 1)) {
-        zero = 1 / zero;
+        __asm__ volatile("xor %%edx, %%edx; mov $1, %%eax; idivl %0" ::"m"(zero) : "eax", "edx");
         CHECK(false);
     }
     CHECK(last.si_signo == SIGFPE && last.si_code == FPE_INTDIV);

@@ -2,6 +2,7 @@
 #include "signal_check.h"
 
 #include <poll.h>
+#include <sched.h>
 
 static volatile sig_atomic_t count, depth, deepest, order[8], orders;
 static siginfo_t last;
@@ -14,57 +15,52 @@ static void note(int signal, siginfo_t *info, void *context)
     count++;
 }
 
-/* A child that, once the parent sleeps in its read, sends the signal and then writes. */
-static void read_under_signal(int flags, bool restarted)
+static int go_fd = -1;
+static void note_and_go(int signal, siginfo_t *info, void *context)
+{
+    note(signal, info, context);
+    CHECK(write(go_fd, "g", 1) == 1);
+}
+
+static char state_of(pid_t pid)
+{
+    char path[64], line[512] = {0};
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *file = fopen(path, "r");
+    CHECK(file && fgets(line, sizeof line, file));
+    fclose(file);
+    return strrchr(line, ')')[2];
+}
+
+/* Once the parent sleeps in its read: a signal, and when its handler has run, a byte. */
+static void disturb(pid_t parent, int go, int out)
+{
+    char byte;
+    while (state_of(parent) != 'S')
+        sched_yield();
+    CHECK(kill(parent, SIGUSR1) == 0);
+    CHECK(read(go, &byte, 1) == 1);
+    CHECK(write(out, "x", 1) == 1);
+}
+
+static void read_under_signal(int flags, ssize_t expected)
 {
     int fds[2], go[2];
     char byte = 0;
     CHECK(pipe(fds) == 0 && pipe(go) == 0);
     count = 0;
-    handle(SIGUSR1, note, flags);
+    go_fd = go[1];
+    handle(SIGUSR1, note_and_go, flags);
     pid_t parent = getpid(), pid = xfork();
     if (pid == 0) {
-        char path[64], state = 0;
-        snprintf(path, sizeof path, "/proc/%d/stat", parent);
-        while (state != 'S') { /* until the parent waits */
-            char line[512] = {0};
-            FILE *file = fopen(path, "r");
-            CHECK(file && fgets(line, sizeof line, file));
-            state = strrchr(line, ')')[2];
-            fclose(file);
-            sched_yield();
-        }
-        CHECK(kill(parent, SIGUSR1) == 0);
-        CHECK(read(go[0], &byte, 1) == 1); /* the handler has run */
-        CHECK(write(fds[1], "x", 1) == 1);
+        disturb(parent, go[0], fds[1]);
         _exit(0);
     }
-    struct sigaction tell;
-    CHECK(sigaction(SIGUSR1, NULL, &tell) == 0);
     errno = 0;
-    ssize_t got;
-    if (restarted) {
-        /* the handler itself lets the child go on */
-        extern void let_go(int, siginfo_t *, void *);
-        extern int let_go_fd;
-        let_go_fd = go[1];
-        handle(SIGUSR1, let_go, flags);
-        got = read(fds[0], &byte, 1);
-        CHECK(got == 1 && byte == 'x' && count == 1);
-    } else {
-        got = read(fds[0], &byte, 1);
-        CHECK(got == -1 && errno == EINTR && count == 1);
-        CHECK(write(go[1], "g", 1) == 1);
-    }
+    CHECK(read(fds[0], &byte, 1) == expected && count == 1);
+    CHECK(expected == 1 ? byte == 'x' : errno == EINTR);
     CHECK(wait_for(pid) == 0);
     close(fds[0]), close(fds[1]), close(go[0]), close(go[1]);
-}
-
-int let_go_fd;
-void let_go(int signal, siginfo_t *info, void *context)
-{
-    note(signal, info, context);
-    CHECK(write(let_go_fd, "g", 1) == 1);
 }
 
 static void nest(int signal, siginfo_t *info, void *context)
@@ -177,7 +173,6 @@ static void info_of_senders(void)
 static void never_restarted(void)
 {
     struct pollfd none;
-    struct itimerspec;
     timer_t timer;
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
     struct itimerspec soon = {.it_value.tv_nsec = 5000000};
@@ -212,8 +207,8 @@ static void bad_arguments(void)
 
 int main(void)
 {
-    read_under_signal(0, false);
-    read_under_signal(SA_RESTART, true);
+    read_under_signal(0, -1);
+    read_under_signal(SA_RESTART, 1);
     nested_handlers();
     no_defer();
     reset_hand();

@@ -66,7 +66,7 @@ enum futex_owner_state {
     FUTEX_OWNER_ALIVE,
     FUTEX_OWNER_FOREIGN, /* exists, may not be waited for */
 };
-/* What the ABI knows of its thread ids: registered once. Called with a mutex of rank FUTEX_PI held. */
+/* What the ABI knows of its thread ids; before the first PI call. Called with a mutex of rank FUTEX_PI held. */
 void futex_owner_register(enum futex_owner_state (*state)(uint32_t id));
 
 /* `self` is the calling thread's id. -EDEADLK, -ESRCH, -EPERM, -EAGAIN (try only), -EINVAL, -EFAULT, -ETIMEDOUT, -EINTR, -ENOMEM. */
@@ -82,6 +82,16 @@ int64_t futex_cmp_requeue_pi(struct futex_word from, struct futex_word target, i
  * ABI made its owner state EXITING or GONE. Needs no user memory of the dying thread.
  */
 void futex_owner_exit(uint32_t id);
+
+/* --- death ------------------------------------------------------------------------------------------- */
+
+/* At most so many entries of a robust list are looked at, as Linux does. */
+#define FUTEX_ROBUST_MAX 2048u
+/*
+ * The calling thread's robust list (get_robust_list(2) describes its layout): each lock in it that `id` owns is marked as
+ * its owner having died, and a waiter is woken. Garbage ends the walk, loops end at the limit.
+ */
+void futex_robust_exit(uaddr_t head, uint32_t id);
 
 /* --- tables and the census --------------------------------------------------------------------------- */
 

@@ -105,9 +105,12 @@ void futex_pi_waiter_init(struct futex_pi_waiter *waiter, const struct futex_key
 enum { FUTEX_PI_MUST_WAIT = 1 };
 /*
  * Tries to write `waiter` into the word at `address` (the caller's address of the target) as its owner. 0 done; FUTEX_PI_MUST_WAIT: it
- * was queued on the lock; or an error. try_only: -EAGAIN instead of waiting. more: others will be queued behind it.
+ * was queued on the lock; -EBUSY: try again, after futex_pi_breathe_locked; or an error. try_only: -EAGAIN instead of
+ * waiting. more: others will be queued behind it.
  */
 int futex_pi_acquire_locked(struct futex_pi_waiter *waiter, uaddr_t address, bool try_only, bool more);
+/* Lets others have the mutex for a moment: whatever it guards may have changed. */
+void futex_pi_breathe_locked(struct mutex *mutex);
 /* Sleeps until the lock was granted: 0, -ETIMEDOUT, -EINTR, -EFAULT. On error it waits no more. */
 int futex_pi_sleep_locked(struct futex_pi_waiter *waiter, struct mutex *mutex, nanoseconds_t deadline);
 /* What follows a grant: 0, or -EFAULT when a dead owner's word cannot be changed (the lock then goes on). */

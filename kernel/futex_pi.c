@@ -33,14 +33,17 @@ static struct list graph_waiters[GRAPH_CHAINS]; /* by thread id */
 static bool graph_ready;
 static struct atomic32 graph_state_count = ATOMIC_INIT(0); /* a hint, for those who hope for none */
 
-static enum futex_owner_state nobody_known(uint32_t id)
-{
-    (void)id;
-    return FUTEX_OWNER_GONE;
-}
-static enum futex_owner_state (*owner_state)(uint32_t id) = nobody_known;
+typedef enum futex_owner_state owner_state_function(uint32_t id);
+static struct atomic_ptr owner_state_of = ATOMIC_INIT(NULL);
 
-void futex_owner_register(enum futex_owner_state (*state)(uint32_t id)) { owner_state = state; }
+void futex_owner_register(owner_state_function *state) { atomic_ptr_store_release(&owner_state_of, (void *)state); }
+
+static enum futex_owner_state owner_state(uint32_t id)
+{
+    owner_state_function *state = (owner_state_function *)atomic_ptr_load_acquire(&owner_state_of);
+
+    return state ? state(id) : FUTEX_OWNER_GONE;
+}
 
 void futex_pi_init(void)
 {
@@ -259,12 +262,13 @@ static int queue_on_owner(struct futex_pi_waiter *waiter, uaddr_t address, struc
     return fresh ? check_owner(state, waiter, address, value | FUTEX_WORD_WAITERS) : FUTEX_PI_MUST_WAIT;
 }
 
-static int try_acquire(struct futex_pi_waiter *waiter, uaddr_t address, bool try_only, bool more)
+int futex_pi_acquire_locked(struct futex_pi_waiter *waiter, uaddr_t address, bool try_only, bool more)
 {
     struct futex_pi_state *state = find_state(&waiter->target);
     uint32_t value, desired;
     int error = futex_read_word(address, &value);
 
+    KASSERT(mutex_owned(&futex_key_table(&waiter->target)->pi_mutex));
     if (error)
         return error;
     if ((value & FUTEX_WORD_OWNER) == waiter->id)
@@ -276,18 +280,12 @@ static int try_acquire(struct futex_pi_waiter *waiter, uaddr_t address, bool try
     return error == WORD_CHANGED ? -EBUSY : error;
 }
 
-int futex_pi_acquire_locked(struct futex_pi_waiter *waiter, uaddr_t address, bool try_only, bool more)
+/* The word changed, or its owner is going and will change it: neither may have to wait for our mutex. */
+void futex_pi_breathe_locked(struct mutex *mutex)
 {
-    int error;
-
-    KASSERT(mutex_owned(&futex_key_table(&waiter->target)->pi_mutex));
-    while ((error = try_acquire(waiter, address, try_only, more)) == -EBUSY) {
-        /* The word changed, or its owner is going and will change it: neither needs our mutex. */
-        mutex_unlock(&futex_key_table(&waiter->target)->pi_mutex);
-        thread_yield();
-        mutex_lock(&futex_key_table(&waiter->target)->pi_mutex);
-    }
-    return error;
+    mutex_unlock(mutex);
+    thread_yield();
+    mutex_lock(mutex);
 }
 
 /* A dead owner's successor writes itself into the word. */
@@ -356,7 +354,8 @@ int futex_lock_pi(struct futex_word word, uint32_t self, nanoseconds_t deadline,
     mutex = &futex_key_table(&key)->pi_mutex;
     futex_pi_waiter_init(&waiter, &key, word.address, self);
     mutex_lock(mutex);
-    error = futex_pi_acquire_locked(&waiter, word.address, try_only, false);
+    while ((error = futex_pi_acquire_locked(&waiter, word.address, try_only, false)) == -EBUSY)
+        futex_pi_breathe_locked(mutex);
     if (error == FUTEX_PI_MUST_WAIT)
         error = futex_pi_sleep_locked(&waiter, mutex, deadline);
     mutex_unlock(mutex);

@@ -105,7 +105,7 @@ static int lock_and_check(struct futex_bucket *bucket, uaddr_t address, uint32_t
     }
 }
 
-/* Gives the lock to the waiter or moves it there. 0 or an error, after which it waits where it was. */
+/* Gives the lock to the waiter or moves it there. 0, or an error after which it waits where it was (-EBUSY: once more). */
 static int hand_over(struct futex_bucket *bucket, struct futex_pi_waiter *waiter, uaddr_t target_address, bool more)
 {
     int error = futex_pi_acquire_locked(waiter, target_address, false, more);
@@ -136,7 +136,9 @@ static int64_t requeue_locked(const struct futex_key *key, struct futex_word fro
         if (error || !waiter)
             break;
         error = hand_over(bucket, waiter, target.address, move > 0);
-        if (error || ++done - 1 >= move)
+        if (error == -EBUSY)
+            futex_pi_breathe_locked(target_mutex(target_key)); /* the waiter may go meanwhile: it is looked for again */
+        else if (error || ++done - 1 >= move)
             break;
         spin_lock(&bucket->lock);
     }

@@ -79,6 +79,7 @@ struct lthread {
     uaddr_t clear_child_tid;        /* own */
     uaddr_t robust_list;            /* own */
     uint64_t robust_list_size;      /* own */
+    struct atomic32 futex_state;    /* enum futex_owner_state, as 0 alive, 1 exiting, 2 gone: abi/linux/futex_exit.c */
     struct cred *cred;              /* own to write; under process->mutex for others to read */
     char name[16];                  /* comm */
     /* what to do on return to user mode; owned by the thread */

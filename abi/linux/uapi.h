@@ -148,4 +148,12 @@ struct linux_owner_ex {
     int32_t type, pid;
 };
 
+/* One word of futex_waitv(2). */
+struct linux_futex_waitv {
+    uint64_t value;
+    uint64_t address;
+    uint32_t flags;
+    uint32_t reserved;
+};
+
 #endif

@@ -254,7 +254,7 @@ int fdtable_next(struct fdtable *table, int fd)
 /* A descriptor to the file is gone: what its closing means, then the reference. */
 static int file_closed(struct fdtable *table, struct file *file, struct process *process)
 {
-    if (file->node && file->node->locks)
+    if (file->node ? file->node->locks : file->locks)
         locks_release_posix(file, table);
     if (file->ops->flush)
         file->ops->flush(file, process);

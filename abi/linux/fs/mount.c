@@ -53,6 +53,7 @@ int mount_root(struct fs *fs)
     KASSERT(!root_path);
     names_init();
     node_file_init();
+    locks_init();
     mount = mount_create(fs, 0, NULL);
     if (!mount)
         return -ENOMEM;

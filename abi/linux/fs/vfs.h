@@ -212,6 +212,7 @@ void node_write_end(struct node *node);
 /* --- locks.c ----------------------------------------------------------------------------------------- */
 
 struct fdtable;
+void locks_init(void); /* once, before the first mount */
 /* A descriptor to the file was closed through `table`: its POSIX locks on the node end. */
 void locks_release_posix(struct file *file, struct fdtable *table);
 /* The open file goes: flock and OFD locks end. */

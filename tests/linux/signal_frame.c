@@ -6,14 +6,14 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
-static siginfo_t last;
+static volatile siginfo_t last;
 static volatile sig_atomic_t count;
 static sigjmp_buf back;
 
 static void scribble(int signal, siginfo_t *info, void *context)
 {
     (void)signal, (void)context;
-    last = *info;
+    memcpy((void *)&last, info, sizeof last);
     count++;
     __asm__ volatile("pcmpeqd %%xmm0, %%xmm0; pcmpeqd %%xmm7, %%xmm7; pcmpeqd %%xmm15, %%xmm15; fninit; fldpi" ::
                          : "xmm0", "xmm7", "xmm15");
@@ -78,7 +78,7 @@ static void skip(int signal, siginfo_t *info, void *context)
 {
     ucontext_t *uc = context;
     (void)signal;
-    last = *info;
+    memcpy((void *)&last, info, sizeof last);
     count++;
     uc->uc_mcontext.gregs[REG_RIP] += 2; /* the length of the faulting instruction */
     uc->uc_mcontext.gregs[REG_RAX] = 42;
@@ -96,7 +96,7 @@ static void handler_changes_registers(void)
 static void jump_back(int signal, siginfo_t *info, void *context)
 {
     (void)context;
-    last = *info;
+    memcpy((void *)&last, info, sizeof last);
     siglongjmp(back, signal);
 }
 
@@ -166,6 +166,7 @@ static void bad_address(int signal, siginfo_t *info, void *context)
 
 static void bad_return(void)
 {
+    signal(SIGSEGV, SIG_DFL);
     handle(SIGUSR1, bad_address, 0);
     raise(SIGUSR1);
 }

@@ -5,13 +5,13 @@
 #include <sched.h>
 
 static volatile sig_atomic_t count, depth, deepest, order[8], orders;
-static siginfo_t last;
+static volatile siginfo_t last;
 
 static void note(int signal, siginfo_t *info, void *context)
 {
     (void)signal;
     (void)context;
-    last = *info;
+    memcpy((void *)&last, info, sizeof last);
     count++;
 }
 

@@ -14,43 +14,45 @@
 #include "kernel/memobj.h"
 #include "kernel/task.h"
 
-/* Words in memobjs: one table, made with the first address space and never freed. */
-static struct atomic_ptr shared_table = ATOMIC_INIT(NULL);
+/* Words in memobjs: one table for all, prepared with the first address space. */
+static struct futex_table shared_table;
+static struct atomic32 shared_ready = ATOMIC_INIT(0);
+static struct spinlock shared_prepare_lock = SPINLOCK_INIT(RANK_FUTEX_GRAPH);
 
 /* --- tables ------------------------------------------------------------------------------------------ */
 
-static struct futex_table *table_new(void)
+static void table_init(struct futex_table *table)
 {
-    struct futex_table *table = kzalloc(sizeof(*table));
-
-    if (!table)
-        return NULL;
     mutex_init(&table->pi_mutex, RANK_FUTEX_PI);
     for (uint32_t i = 0; i < FUTEX_BUCKETS; i++) {
         spinlock_init(&table->buckets[i].lock, RANK_FUTEX_BUCKET);
         list_init(&table->buckets[i].entries);
     }
     table->census = table->own_census;
+}
+
+static void shared_prepare(void)
+{
+    if (atomic32_load_acquire(&shared_ready))
+        return;
+    spin_lock(&shared_prepare_lock);
+    if (!atomic32_load_relaxed(&shared_ready)) {
+        table_init(&shared_table);
+        futex_pi_init();
+        atomic32_store_release(&shared_ready, 1);
+    }
+    spin_unlock(&shared_prepare_lock);
+}
+
+struct futex_table *futex_table_create(void)
+{
+    struct futex_table *table = kzalloc(sizeof(*table));
+
+    shared_prepare();
+    if (table)
+        table_init(table);
     return table;
 }
-
-static bool shared_table_make(void)
-{
-    struct futex_table *table;
-    void *none = NULL;
-
-    if (atomic_ptr_load_acquire(&shared_table))
-        return true;
-    table = table_new();
-    if (!table)
-        return false;
-    futex_pi_init();
-    if (!atomic_ptr_cas(&shared_table, &none, table))
-        kfree(table);
-    return true;
-}
-
-struct futex_table *futex_table_create(void) { return shared_table_make() ? table_new() : NULL; }
 
 void futex_table_destroy(struct futex_table *table)
 {
@@ -118,7 +120,7 @@ uint32_t futex_key_hash(const struct futex_key *key)
 struct futex_table *futex_key_table(const struct futex_key *key)
 {
     if (key_in_memobj(key))
-        return atomic_ptr_load_acquire(&shared_table);
+        return &shared_table;
     return CONTAINER_OF(key->object, struct aspace, object)->futexes;
 }
 

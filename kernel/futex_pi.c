@@ -30,7 +30,6 @@ static struct spinlock graph_lock = SPINLOCK_INIT(RANK_FUTEX_GRAPH);
 /* under graph_lock */
 static struct list graph_states[GRAPH_CHAINS];  /* by key */
 static struct list graph_waiters[GRAPH_CHAINS]; /* by thread id */
-static bool graph_ready;
 static struct atomic32 graph_state_count = ATOMIC_INIT(0); /* a hint, for those who hope for none */
 
 typedef enum futex_owner_state owner_state_function(uint32_t id);
@@ -47,13 +46,10 @@ static enum futex_owner_state owner_state(uint32_t id)
 
 void futex_pi_init(void)
 {
-    spin_lock(&graph_lock);
-    for (uint32_t i = 0; !graph_ready && i < GRAPH_CHAINS; i++) {
+    for (uint32_t i = 0; i < GRAPH_CHAINS; i++) {
         list_init(&graph_states[i]);
         list_init(&graph_waiters[i]);
     }
-    graph_ready = true;
-    spin_unlock(&graph_lock);
 }
 
 /* --- the graph --------------------------------------------------------------------------------------- */

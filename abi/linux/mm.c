@@ -73,10 +73,11 @@ void mm_set_exe(struct mm *mm, struct file *exe)
 
 bool mm_grow_stack(struct mm *mm, uaddr_t address)
 {
+    uint64_t limit = rlimit(LINUX_RLIMIT_STACK);
     bool grown;
 
     mutex_lock(&mm->mutex);
-    grown = aspace_grow_down(mm->aspace, address, rlimit(LINUX_RLIMIT_STACK));
+    grown = aspace_grow_down(mm->aspace, address, limit);
     mutex_unlock(&mm->mutex);
     return grown;
 }
@@ -92,30 +93,38 @@ bool mm_round(uint64_t *size)
     return good;
 }
 
-bool mm_may_expand(struct mm *mm, uint64_t size, uint64_t freed, bool data)
+struct mm_limits mm_limits_read(void)
+{
+    return (struct mm_limits){
+        .mapped = rlimit(LINUX_RLIMIT_AS),
+        .data = rlimit(LINUX_RLIMIT_DATA),
+        .locked = rlimit(LINUX_RLIMIT_MEMLOCK),
+        .privileged = capable(LINUX_CAP_IPC_LOCK),
+    };
+}
+
+bool mm_may_expand(struct mm *mm, const struct mm_limits *limits, uint64_t size, uint64_t freed, bool data)
 {
     struct aspace *aspace = mm->aspace;
     uint64_t mapped = aspace->mapped_bytes - min_u64(freed, aspace->mapped_bytes);
 
-    if (size > UINT64_MAX - mapped || mapped + size > rlimit(LINUX_RLIMIT_AS))
+    if (size > UINT64_MAX - mapped || mapped + size > limits->mapped)
         return false;
     if (!data || size <= freed)
         return true;
-    return size - freed <= UINT64_MAX - aspace->data_bytes && aspace->data_bytes + size - freed <= rlimit(LINUX_RLIMIT_DATA);
+    return size - freed <= UINT64_MAX - aspace->data_bytes && aspace->data_bytes + size - freed <= limits->data;
 }
 
-bool mm_may_lock(struct mm *mm, uint64_t size)
+bool mm_may_lock(struct mm *mm, const struct mm_limits *limits, uint64_t size)
 {
-    uint64_t limit = rlimit(LINUX_RLIMIT_MEMLOCK);
-
-    if (capable(LINUX_CAP_IPC_LOCK))
+    if (limits->privileged)
         return true;
-    return size <= limit && mm->aspace->locked_bytes <= limit - size;
+    return size <= limits->locked && mm->aspace->locked_bytes <= limits->locked - size;
 }
 
 /* --- brk --------------------------------------------------------------------------------------------- */
 
-static bool brk_grow(struct mm *mm, uaddr_t old_end, uaddr_t new_end)
+static bool brk_grow(struct mm *mm, const struct mm_limits *limits, uaddr_t old_end, uaddr_t new_end)
 {
     struct aspace_map_request request = {
         .address = old_end,
@@ -126,10 +135,10 @@ static bool brk_grow(struct mm *mm, uaddr_t old_end, uaddr_t new_end)
     };
     uaddr_t address;
 
-    if (new_end - mm->brk_start > rlimit(LINUX_RLIMIT_DATA) || !mm_may_expand(mm, request.size, 0, true))
+    if (new_end - mm->brk_start > limits->data || !mm_may_expand(mm, limits, request.size, 0, true))
         return false;
     if (mm->lock_future & LINUX_MCL_FUTURE) {
-        if (!mm_may_lock(mm, request.size))
+        if (!mm_may_lock(mm, limits, request.size))
             return false;
         request.flags |= REGION_LOCKED | (mm->lock_future & LINUX_MCL_ONFAULT ? 0 : ASPACE_POPULATE);
     }
@@ -138,6 +147,7 @@ static bool brk_grow(struct mm *mm, uaddr_t old_end, uaddr_t new_end)
 
 int64_t sys_brk(uaddr_t end)
 {
+    struct mm_limits limits = mm_limits_read();
     struct mm *mm = current_mm();
     uaddr_t old_page, new_page;
     int64_t result;
@@ -150,7 +160,7 @@ int64_t sys_brk(uaddr_t end)
         if (new_page < old_page)
             done = aspace_unmap(mm->aspace, new_page, old_page - new_page) == 0;
         else if (new_page > old_page)
-            done = brk_grow(mm, old_page, new_page);
+            done = brk_grow(mm, &limits, old_page, new_page);
         if (done)
             mm->brk_end = end;
     }

@@ -36,10 +36,16 @@ enum { LINUX_MCL_CURRENT = 1, LINUX_MCL_FUTURE = 2, LINUX_MCL_ONFAULT = 4 };
 /* The calling process's. */
 static inline struct mm *current_mm(void) { return current_process()->mm; }
 
+/* The calling process's limits, read before mm->mutex is taken (they have a lock of their own that comes first). */
+struct mm_limits {
+    uint64_t mapped, data, locked;
+    bool privileged; /* CAP_IPC_LOCK: no limit on locked memory */
+};
+struct mm_limits mm_limits_read(void);
 /* RLIMIT_AS and RLIMIT_DATA allow `size` more bytes, `freed` of the old ones going. mm->mutex held. */
-bool mm_may_expand(struct mm *mm, uint64_t size, uint64_t freed, bool data);
+bool mm_may_expand(struct mm *mm, const struct mm_limits *limits, uint64_t size, uint64_t freed, bool data);
 /* RLIMIT_MEMLOCK allows `size` more locked bytes. mm->mutex held. */
-bool mm_may_lock(struct mm *mm, uint64_t size);
+bool mm_may_lock(struct mm *mm, const struct mm_limits *limits, uint64_t size);
 /* Of the range rounded up to pages: false when it wraps round. */
 bool mm_round(uint64_t *size);
 

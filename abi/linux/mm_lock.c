@@ -6,7 +6,7 @@
 
 enum { LINUX_MLOCK_ONFAULT = 1 };
 
-static bool may_lock_at_all(void) { return rlimit(LINUX_RLIMIT_MEMLOCK) || capable(LINUX_CAP_IPC_LOCK); }
+static bool may_lock_at_all(const struct mm_limits *limits) { return limits->locked || limits->privileged; }
 
 /* Bytes of the range that are locked already. */
 static uint64_t locked_in(struct aspace *aspace, uaddr_t address, uint64_t size)
@@ -48,17 +48,18 @@ static bool page_range(uaddr_t *address, uint64_t *size)
 
 static int lock_range(uaddr_t address, uint64_t size, bool on_fault)
 {
+    struct mm_limits limits = mm_limits_read();
     struct mm *mm = current_mm();
     int error = 0;
 
-    if (!may_lock_at_all())
+    if (!may_lock_at_all(&limits))
         return -EPERM;
     if (!page_range(&address, &size))
         return -EINVAL;
     if (!size)
         return 0;
     mutex_lock(&mm->mutex);
-    if (!mm_may_lock(mm, size - locked_in(mm->aspace, address, size)))
+    if (!mm_may_lock(mm, &limits, size - locked_in(mm->aspace, address, size)))
         error = -ENOMEM;
     if (!error)
         error = aspace_set_flags(mm->aspace, address, size, REGION_LOCKED, 0);
@@ -129,16 +130,17 @@ static int lock_all(struct mm *mm, uint32_t set, uint32_t clear, bool populate)
 
 int64_t sys_mlockall(uint32_t flags)
 {
+    struct mm_limits limits = mm_limits_read();
     struct mm *mm = current_mm();
     bool on_fault = flags & LINUX_MCL_ONFAULT;
     int error = 0;
 
     if (!flags || (flags & ~(uint32_t)(LINUX_MCL_CURRENT | LINUX_MCL_FUTURE | LINUX_MCL_ONFAULT)) || flags == LINUX_MCL_ONFAULT)
         return -EINVAL;
-    if (!may_lock_at_all())
+    if (!may_lock_at_all(&limits))
         return -EPERM;
     mutex_lock(&mm->mutex);
-    if ((flags & LINUX_MCL_CURRENT) && mm->aspace->mapped_bytes > rlimit(LINUX_RLIMIT_MEMLOCK) && !capable(LINUX_CAP_IPC_LOCK))
+    if ((flags & LINUX_MCL_CURRENT) && !limits.privileged && mm->aspace->mapped_bytes > limits.locked)
         error = -ENOMEM;
     if (!error)
         mm->lock_future = flags & LINUX_MCL_FUTURE ? flags & (LINUX_MCL_FUTURE | LINUX_MCL_ONFAULT) : 0;

@@ -90,13 +90,13 @@ static uint32_t placement_flags(uint32_t flags)
 /* --- mmap -------------------------------------------------------------------------------------------- */
 
 /* MAP_LOCKED and mlockall(MCL_FUTURE). */
-static int request_lock(struct mm *mm, struct aspace_map_request *request, uint32_t flags)
+static int request_lock(struct mm *mm, const struct mm_limits *limits, struct aspace_map_request *request, uint32_t flags)
 {
     if (!(flags & LINUX_MAP_LOCKED) && !(mm->lock_future & LINUX_MCL_FUTURE))
         return 0;
-    if ((flags & LINUX_MAP_LOCKED) && !rlimit(LINUX_RLIMIT_MEMLOCK) && !capable(LINUX_CAP_IPC_LOCK))
+    if ((flags & LINUX_MAP_LOCKED) && !limits->locked && !limits->privileged)
         return -EPERM;
-    if (!mm_may_lock(mm, request->size))
+    if (!mm_may_lock(mm, limits, request->size))
         return -EAGAIN;
     request->flags |= REGION_LOCKED;
     if ((flags & LINUX_MAP_LOCKED) || !(mm->lock_future & LINUX_MCL_ONFAULT))
@@ -107,14 +107,15 @@ static int request_lock(struct mm *mm, struct aspace_map_request *request, uint3
 static int map_request(struct mm *mm, struct aspace_map_request *request, uint32_t flags, uaddr_t *address)
 {
     bool data = (request->prot & PROT_WRITE_BIT) && !(request->flags & (REGION_SHARED | REGION_GROWS_DOWN));
+    struct mm_limits limits = mm_limits_read();
     uint64_t freed = 0;
     int error;
 
     mutex_lock(&mm->mutex);
-    error = request_lock(mm, request, flags);
+    error = request_lock(mm, &limits, request, flags);
     if (!error && (request->flags & ASPACE_FIXED))
         freed = aspace_mapped_in(mm->aspace, request->address, request->size);
-    if (!error && !mm_may_expand(mm, request->size, freed, data))
+    if (!error && !mm_may_expand(mm, &limits, request->size, freed, data))
         error = -ENOMEM;
     if (!error)
         error = aspace_map(mm->aspace, request, address);
@@ -197,7 +198,7 @@ static int check_remap(uaddr_t address, uint64_t old_size, uint64_t new_size, ui
 }
 
 /* The limits for what is added. -EFAULT when nothing is there. */
-static int check_growth(struct mm *mm, uaddr_t address, uint64_t added)
+static int check_growth(struct mm *mm, const struct mm_limits *limits, uaddr_t address, uint64_t added)
 {
     struct region *region;
     bool data = false, locked = false, found;
@@ -212,14 +213,15 @@ static int check_growth(struct mm *mm, uaddr_t address, uint64_t added)
     mutex_unlock(&mm->aspace->mutex);
     if (!found)
         return -EFAULT;
-    if (locked && !mm_may_lock(mm, added))
+    if (locked && !mm_may_lock(mm, limits, added))
         return -EAGAIN;
-    return mm_may_expand(mm, added, 0, data) ? 0 : -ENOMEM;
+    return mm_may_expand(mm, limits, added, 0, data) ? 0 : -ENOMEM;
 }
 
 int64_t sys_mremap(uaddr_t address, uint64_t old_size, uint64_t new_size, uint32_t flags, uaddr_t new_address)
 {
     struct mm *mm = current_mm();
+    struct mm_limits limits = mm_limits_read();
     bool keep_old = flags & LINUX_MREMAP_DONTUNMAP;
     uaddr_t result = address;
     int error = check_remap(address, old_size, new_size, flags, new_address);
@@ -230,7 +232,7 @@ int64_t sys_mremap(uaddr_t address, uint64_t old_size, uint64_t new_size, uint32
         return -EINVAL;
     mutex_lock(&mm->mutex);
     if (new_size > old_size || keep_old)
-        error = check_growth(mm, address, keep_old ? new_size : new_size - old_size);
+        error = check_growth(mm, &limits, address, keep_old ? new_size : new_size - old_size);
     if (!error)
         error = aspace_remap(mm->aspace, address, old_size, new_size, flags & LINUX_MREMAP_MAYMOVE, flags & LINUX_MREMAP_FIXED,
                              keep_old, new_address, &result);

@@ -1,0 +1,26 @@
+/*
+ * What the simulated machine does not have: user threads of its own (tests act for programs themselves),
+ * devices. Calls that can fail say so; the others are mistakes of the test.
+ */
+#include "body/sim/engine.h"
+
+#include "kernel/assert.h"
+#include "kernel/errno.h"
+
+void body_random(void *buffer, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        ((uint8_t *)buffer)[i] = (uint8_t)sim_random(256);
+}
+
+int body_user_create(struct thread *thread UNUSED, struct aspace *aspace UNUSED) { return -ENOSYS; }
+
+int body_user_clone(struct thread *child UNUSED, struct aspace *child_aspace UNUSED, enum user_clone_kind kind UNUSED)
+{
+    return -ENOSYS;
+}
+
+int body_user_exec(struct aspace *aspace UNUSED) { return -ENOSYS; }
+void body_user_start(struct thread *thread UNUSED) { panic("the simulator has no user threads"); }
+void body_user_entry(void *argument UNUSED) { panic("the simulator has no user threads"); }
+void body_user_kick(struct thread *thread UNUSED) {}

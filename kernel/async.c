@@ -145,7 +145,6 @@ static void worker_await_end(struct thread *thread)
         thread_yield();
         body_relax(0);
     }
-    object_unref(thread);
 }
 
 void async_stop(void)
@@ -157,4 +156,6 @@ void async_stop(void)
         thread_wake(async.workers[i].thread);
     for (unsigned i = 0; i < WORKERS; i++)
         worker_await_end(async.workers[i].thread);
+    for (unsigned i = 0; i < WORKERS; i++) /* only now: each wakes the other at its end */
+        object_unref(async.workers[i].thread);
 }

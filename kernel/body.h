@@ -58,6 +58,8 @@ void body_timer_arm(nanoseconds_t deadline);
 
 /* --- kernel memory ----------------------------------------------------------------------------------- */
 
+/* Real memory of the machine, in bytes. */
+uint64_t body_memory_size(void);
 void *body_alloc(size_t size); /* NULL: none. Any context. */
 void *body_realloc(void *block, size_t size);
 void body_free(void *block);

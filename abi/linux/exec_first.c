@@ -31,6 +31,10 @@ static const struct linux_rlimit64 first_limits[LINUX_RLIMITS] = {
     [LINUX_RLIMIT_RTTIME] = {UINT64_MAX, UINT64_MAX},
 };
 
+static uint64_t memory_limit;
+
+uint64_t system_memory_limit(void) { return memory_limit; }
+
 static int install_stdio(struct fdtable *table, struct file *const stdio[3])
 {
     int error = 0;
@@ -161,6 +165,7 @@ static int enter_tree(const struct process_start *start, struct lthread *thread)
 static void set_limits(const struct process_start *start)
 {
     id_set_limit(start->process_limit);
+    memory_limit = start->memory_limit;
     if (start->memory_limit)
         aspace_set_total_commit_limit(start->memory_limit);
     if (start->hostname)

@@ -194,6 +194,8 @@ void lthread_cpu_time(struct lthread *thread, uint64_t *user_ns, uint64_t *syste
 /* The names that uname shows. Copies; 65 bytes. */
 void system_hostname(char name[65]);
 void system_domainname(char name[65]);
+/* The sandbox's memory in bytes, for sysinfo and /proc/meminfo. */
+void system_memory(uint64_t *total, uint64_t *available);
 /* Iterates over all processes with a reference for each visit; for /proc. Returns the next pid > after, or 0. */
 int32_t process_next_pid(int32_t after);
 

@@ -71,6 +71,14 @@ void id_set_limit(uint32_t limit)
     spin_unlock(&ids_lock);
 }
 
+uint32_t id_count(void)
+{
+    spin_lock(&ids_lock);
+    uint32_t count = reserved_count;
+    spin_unlock(&ids_lock);
+    return count;
+}
+
 int32_t id_reserve(void)
 {
     spin_lock(&ids_lock);

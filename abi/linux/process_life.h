@@ -27,6 +27,8 @@
 #define LINUX_PID_MAX 4194304
 /* At most so many numbers reserved at once (threads and processes, zombies too); 0: no limit. */
 void id_set_limit(uint32_t limit);
+/* How many are reserved: threads and processes. */
+uint32_t id_count(void);
 /* A number that nothing uses: > 0, -EAGAIN, -ENOMEM. */
 int32_t id_reserve(void);
 /* The reservation ends; the number is used again when no group and session has it any more. */
@@ -100,6 +102,8 @@ void vfork_release(struct lthread *thread);
 /* --- sysinfo.c --------------------------------------------------------------------------------------- */
 
 void system_set_hostname(const char *name);
+/* What process_start said; 0: no limit. */
+uint64_t system_memory_limit(void);
 
 /* --- entry.c ----------------------------------------------------------------------------------------- */
 

@@ -141,6 +141,19 @@ int mount_remove(struct path *root, uint32_t flags)
     return 0;
 }
 
+int mount_change(struct path *root, uint32_t flags)
+{
+    int error = -EINVAL;
+
+    spin_lock(&path_cache_lock);
+    if (root->mount && root->mount->root == root) {
+        root->mount->flags = flags;
+        error = 0;
+    }
+    spin_unlock(&path_cache_lock);
+    return error;
+}
+
 /* --- while the command builds the tree --------------------------------------------------------------- */
 
 static int make_component(const char *name, uint32_t type)
@@ -189,7 +202,7 @@ int mount_at(const char *destination, struct fs *fs)
     return error;
 }
 
-/* --- /proc/mounts ------------------------------------------------------------------------------------ */
+/* --- all of them: /proc/mounts, sync ------------------------------------------------------------------------------------ */
 
 static struct mount *mount_number(uint32_t number)
 {
@@ -205,6 +218,17 @@ static struct mount *mount_number(uint32_t number)
     }
     spin_unlock(&path_cache_lock);
     return found;
+}
+
+void mounts_sync(void)
+{
+    struct mount *mount;
+
+    for (uint32_t i = 0; (mount = mount_number(i)); i++) {
+        if (mount->fs->ops->sync_fs)
+            mount->fs->ops->sync_fs(mount->fs);
+        object_unref(mount);
+    }
 }
 
 static int mount_show(struct mount *mount, char *name, char *buffer, size_t size)

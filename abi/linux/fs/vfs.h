@@ -173,6 +173,8 @@ int walk_parent(struct walk *walk, int dfd, const char *name);
 int mount_on(struct path *mountpoint, struct fs *fs, uint32_t flags, const char *source);
 /* umount2: `root` is the root of a mount, one reference of which is the caller's. flags 2: MNT_DETACH. -EINVAL, -EBUSY. */
 int mount_remove(struct path *root, uint32_t flags);
+int mount_change(struct path *root, uint32_t flags); /* remount */
+void mounts_sync(void);
 
 /* --- permission.c ------------------------------------------------------------------------------------ */
 

@@ -83,9 +83,16 @@ struct process *current_process(void)
     return thread ? thread->process : NULL;
 }
 
-const struct cred *current_cred(void) { return current_thread()->cred; }
+/* The kernel's own threads (the command building the tree) may do everything. */
+static const struct cred kernel_cred = {.cap_effective = UINT64_MAX, .cap_permitted = UINT64_MAX, .cap_bounding = UINT64_MAX};
 
-bool capable(int capability) { return cred_has(current_thread()->cred, capability); }
+const struct cred *current_cred(void)
+{
+    struct lthread *thread = current_thread();
+    return LIKELY(thread) ? thread->cred : &kernel_cred;
+}
+
+bool capable(int capability) { return cred_has(current_cred(), capability); }
 
 void lthread_cpu_time(struct lthread *thread, uint64_t *user_ns, uint64_t *system_ns)
 {

@@ -170,6 +170,8 @@ void tty_mode_changed_locked(struct tty *tty, const struct linux_termios2 *old);
 int tty_job_control(struct tty *tty, int signal);
 /* An open by a session leader without terminal (not O_NOCTTY). No lock held. */
 void tty_acquire(struct tty *tty);
+/* The console's foreground group when nobody has said so yet: the first process's. No lock held. */
+int32_t tty_first_group(struct tty *tty);
 int64_t tty_ioctl_session(struct tty *tty, struct file *file, bool is_master, uint32_t command, uaddr_t argument);
 /* tty.c: false when the file has died by a hangup. */
 bool tty_file_alive(struct tty *tty, struct file *file);
@@ -183,5 +185,8 @@ struct fs;
 int pty_open_master(uint32_t flags, struct file **file);
 /* The directory /dev/pts, a node of `fs`. NULL: no memory. */
 struct node *pty_directory_create(struct fs *fs, uint64_t inode);
+/* By device number: -ENXIO. */
+int pty_open_slave(uint64_t rdev, uint32_t flags, struct file **file);
+int pty_slave_stat(struct fs *fs, uint64_t rdev, struct linux_stat_data *stat);
 
 #endif

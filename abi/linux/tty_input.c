@@ -292,6 +292,8 @@ size_t tty_receive(struct tty *tty, const uint8_t *bytes, size_t size)
         tty->ops->output_ready(tty);
     int32_t foreground = tty->foreground;
     mutex_unlock(&tty->mutex);
+    if (after.signals && foreground <= 0 && tty == tty_console())
+        foreground = tty_first_group(tty);
     for (int signal = 1; after.signals >> signal; signal++)
         if ((after.signals >> signal & 1) && foreground > 0)
             signal_send_group(foreground, signal, NULL);

@@ -52,8 +52,10 @@ int body_aspace_create(struct aspace *aspace)
     int error = sandbox_take(&client);
     if (error)
         return error;
-    if (!fixed.known)
+    if (!fixed.known) {
         learn_fixed(client_pid(client));
+        user_learn_fp_size(client);
+    }
     aspace->body = client;
     aspace->floor = 0x10000;
     aspace->ceiling = 0x7ffffffff000;

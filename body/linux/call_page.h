@@ -148,8 +148,8 @@ struct kernel_page {
     uint32_t rewrite;
 };
 
-/* Zygote protocol, on its control socket: one byte and descriptors each way. */
-#define ZYGOTE_LISTENER 'L' /* to the server: the seccomp listener */
+/* Zygote protocol, on its control socket. */
+#define ZYGOTE_LISTENER 'L' /* to the server: two words, this and the number of the seccomp listener's descriptor */
 #define ZYGOTE_SPAWN 'S'    /* to the zygote: socket, doorbell, call pages */
 #define STUB_HELLO 'H'      /* a new host process to the server, on its own socket: 'H' and its slot index */
 

@@ -188,7 +188,7 @@ static void socket_ready(struct host_watch *watch, uint32_t events)
     struct client *client = CONTAINER_OF(watch, struct client, socket_watch);
     for (;;) {
         uint32_t words[2];
-        char control[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(sizeof(int) * 8)];
+        char control[CMSG_SPACE(sizeof(struct ucred))]; /* no room for descriptors: what a client sends is dropped */
         struct iovec vector = {words, sizeof words};
         struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
         ssize_t got = recvmsg(client->socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);

@@ -130,6 +130,9 @@ int64_t command_result(struct user_thread *user, uint32_t index);
 int64_t command_one(struct user_thread *user, uint32_t operation, const uint64_t *arguments, uint32_t count);
 int user_make_trapped(struct user_thread *user);
 
+/* user.c */
+void user_learn_fp_size(const struct client *client);
+
 /* sandbox.c */
 int sandbox_start(const char **why);
 void sandbox_stop(void);

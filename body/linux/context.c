@@ -76,7 +76,7 @@ void body_context_init(struct body_context *context, void *stack, void (*functio
     argument = top;
     function = begin;
 #endif
-    void **frame = (void **)(void *)(top - 64 - 8 * 8);
+    void **frame = (void **)(void *)(top - 64 - 9 * 8); /* the stack is aligned at the call */
     frame[0] = frame[1] = frame[2] = NULL; /* r15 r14 r13 */
     frame[3] = argument;                   /* r12 */
     frame[4] = (void *)function;           /* rbx */

@@ -143,20 +143,20 @@ NORETURN static void become_zygote(int image, int control, int page)
     _exit(99);
 }
 
-/* Receives the filter's listener: the sign that the zygote stands. */
-static int receive_listener(void)
+/* Fetches the filter's listener out of the zygote, which can send nothing any more: the sign that it stands. */
+static int fetch_listener(void)
 {
-    char tag = 0, control[CMSG_SPACE(sizeof(int))];
-    struct iovec vector = {&tag, 1};
-    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    uint32_t hello[2];
     ssize_t got;
     do
-        got = recvmsg(sandbox.control, &message, MSG_CMSG_CLOEXEC);
+        got = recv(sandbox.control, hello, sizeof hello, 0);
     while (got < 0 && errno == EINTR);
-    struct cmsghdr *part = got == 1 && tag == ZYGOTE_LISTENER ? CMSG_FIRSTHDR(&message) : NULL;
-    int fd = -1;
-    if (part && part->cmsg_type == SCM_RIGHTS)
-        memcpy(&fd, CMSG_DATA(part), sizeof fd);
+    if (got != sizeof hello || hello[0] != ZYGOTE_LISTENER)
+        return -1;
+    int pidfd = (int)syscall(SYS_pidfd_open, sandbox.zygote, 0);
+    int fd = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, hello[1], 0);
+    if (pidfd >= 0)
+        close(pidfd);
     return fd;
 }
 
@@ -202,7 +202,7 @@ int sandbox_start(const char **why)
         *why = "cannot make a process in a user and a pid namespace (are user namespaces disabled for this user?)";
         return sandbox.zygote;
     }
-    sandbox.listener = (struct host_watch){.fd = receive_listener(), .ready = listener_ready};
+    sandbox.listener = (struct host_watch){.fd = fetch_listener(), .ready = listener_ready};
     sandbox.control_watch = (struct host_watch){.fd = sandbox.control, .ready = control_ready};
     if (sandbox.listener.fd < 0) {
         int status = 0;

@@ -225,14 +225,17 @@ void body_user_set_regs(struct thread *thread, const struct user_regs *regs)
     user->regs_set = true;
 }
 
-size_t body_user_fp_size(void)
+/* The first process of the pool says it, before any guest code has run in it. */
+static size_t fp_bytes;
+
+void user_learn_fp_size(const struct client *client)
 {
-    struct user_thread *user = thread_current()->user;
-    if (user_make_trapped(user))
-        return 0;
-    uint64_t size = __atomic_load_n(&user->slot->fp_size, __ATOMIC_RELAXED);
-    return size <= 16384 ? size : 0;
+    uint64_t size = __atomic_load_n(&client->slots[0].fp_size, __ATOMIC_RELAXED);
+    if (fp_bytes == 0 && size <= 16384)
+        fp_bytes = size;
 }
+
+size_t body_user_fp_size(void) { return fp_bytes; }
 
 int body_user_fp_save(uaddr_t to)
 {

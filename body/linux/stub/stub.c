@@ -207,16 +207,21 @@ static long clone_thread(uint32_t index, uint64_t nonce, int vfork, struct host_
     return host_clone(flags, (char *)thread - 64, &thread->slot->host_tid, (long)nonce, new_thread, frame);
 }
 
-/* In the child of a fork (or of the zygote): its own descriptors and call pages, then hello. */
-static void become_client(struct stub_thread *self, const int fds[3])
+/* In the child of a fork (or of the zygote): its own descriptors and call pages. */
+static void become_client(const int fds[3])
 {
-    host_call3(SYS_DUP2, fds[0], STUB_SOCKET_FD, 0);
-    host_call3(SYS_DUP2, fds[1], STUB_DOORBELL_FD, 0);
-    host_call6(SYS_MMAP, CALL_PAGES_BASE, CALL_PAGES_SIZE, 3, 0x11 /* SHARED | FIXED */, fds[2], 0);
-    host_call3(SYS_MADVISE, CALL_PAGES_BASE, CALL_PAGES_SIZE, 10 /* DONTFORK */);
+    enum { ASIDE = 32 }; /* past anything that is open here: the three may be where they are to go */
+    host_call3(SYS_DUP2, fds[0], ASIDE, 0);
+    host_call3(SYS_DUP2, fds[1], ASIDE + 1, 0);
+    host_call3(SYS_DUP2, fds[2], ASIDE + 2, 0);
     for (int i = 0; i < 3; i++)
         host_call3(SYS_CLOSE, fds[i], 0, 0);
-    say_hello(self);
+    host_call3(SYS_DUP2, ASIDE, STUB_SOCKET_FD, 0);
+    host_call3(SYS_DUP2, ASIDE + 1, STUB_DOORBELL_FD, 0);
+    host_call6(SYS_MMAP, CALL_PAGES_BASE, CALL_PAGES_SIZE, 3, 0x11 /* SHARED | FIXED */, ASIDE + 2, 0);
+    host_call3(SYS_MADVISE, CALL_PAGES_BASE, CALL_PAGES_SIZE, 10 /* DONTFORK */);
+    for (int i = 0; i < 3; i++)
+        host_call3(SYS_CLOSE, ASIDE + i, 0, 0);
 }
 
 static long fork_process(struct stub_thread *self, uint64_t nonce, struct host_context *context)
@@ -226,7 +231,8 @@ static long fork_process(struct stub_thread *self, uint64_t nonce, struct host_c
     long pid = host_clone(17, 0, 0, (long)nonce, 0, 0);
     if (pid == 0) {
         self->fd_count = 0;
-        become_client(self, self->fds);
+        become_client(self->fds);
+        say_hello(self);
         serve(self, context);
         host_sigreturn(context);
     }
@@ -471,6 +477,8 @@ static void on_fault(struct stub_thread *self, int signal, const struct host_sig
     }
     if (signal == SIG_ILL && rip == (uint64_t)gate_start) {
         set_host_stack(context, self->index);
+        self->slot->fp_size = fp_size(context);
+        say_hello(self);
         serve(self, context);
         return;
     }
@@ -511,7 +519,7 @@ static void first_thread(void *argument)
     struct stub_thread *self = stub_self();
     host_call3(SYS_CLOSE, ZYGOTE_CONTROL_FD, 0, 0);
     set_gs(self);
-    become_client(self, copy);
+    become_client(copy);
     __asm__ volatile("gate_start: ud2"); /* so that the host makes a signal frame with the initial FP state */
     __builtin_unreachable();
 }

@@ -15,7 +15,7 @@
 #define SYS_OPEN 2
 #define SYS_READ 0
 #define SYS_CLOSE 3
-#define SYS_SENDMSG 46
+#define SYS_WRITE 1
 #define SYS_SETSID 112
 #define SYS_PRCTL 157
 #define SYS_PRLIMIT 302
@@ -115,32 +115,8 @@ static void forget_the_rest(void)
     }
 }
 
-static void send_listener(int socket, int listener)
-{
-    char tag = ZYGOTE_LISTENER;
-    struct {
-        void *base;
-        uint64_t length;
-    } vector = {&tag, 1};
-    struct {
-        uint64_t length;
-        int level, type;
-        int fd, padding;
-    } control = {20, 1, 1, listener, 0};
-    struct {
-        void *name;
-        uint32_t name_length, padding;
-        void *vector;
-        uint64_t vector_count;
-        void *control;
-        uint64_t control_length;
-        int flags;
-    } message = {.vector = &vector, .vector_count = 1, .control = &control, .control_length = sizeof control};
-    if (host_call3(SYS_SENDMSG, socket, &message, 0) != 1)
-        die(104);
-}
-
-static void confine(int socket)
+/* Returns the filter's listener, which the server fetches out of this process: nothing can be sent any more. */
+static int confine(int socket)
 {
     struct {
         uint16_t length;
@@ -152,21 +128,26 @@ static void confine(int socket)
     long listener = host_call3(SYS_SECCOMP, 1 /* FILTER */, 8 /* NEW_LISTENER */, &program);
     if (listener < 0)
         die(103);
-    send_listener(socket, (int)listener);
-    host_call3(SYS_CLOSE, listener, 0, 0);
+    uint32_t hello[2] = {ZYGOTE_LISTENER, (uint32_t)listener};
+    if (host_call3(SYS_WRITE, socket, hello, sizeof hello) != sizeof hello)
+        die(104);
+    return (int)listener;
 }
 
 static void zygote_loop(void *argument)
 {
     int socket = (int)(long)argument;
     forget_the_rest();
-    confine(socket);
+    int listener = confine(socket);
     for (;;) {
         static int fds[STUB_FD_REGISTERS]; /* not on the stack: the child begins on a copy of it */
         char tag;
         long got = zygote_receive(socket, fds, &tag);
         if (got < 0)
             die(0); /* the server is gone */
+        if (listener >= 0) /* the server has it now */
+            host_call3(SYS_CLOSE, listener, 0, 0);
+        listener = -1;
         if (tag == ZYGOTE_SPAWN && got == 3)
             stub_spawn(fds);
         for (long i = 0; i < got; i++)

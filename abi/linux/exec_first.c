@@ -7,6 +7,7 @@
  */
 #include "abi/linux/exec.h"
 #include "abi/linux/fs/fs.h"
+#include "abi/linux/tty.h"
 #include "kernel/alloc.h"
 #include "kernel/string.h"
 
@@ -153,7 +154,8 @@ static int enter_tree(const struct process_start *start, struct lthread *thread)
     process_add_thread_locked(process, thread);
     mutex_unlock(&process->mutex);
     process_enter_tree_locked(process, NULL);
-    process->tty = start->tty ? object_ref(start->tty) : NULL;
+    if (start->tty)
+        tty_take_locked(start->tty, process);
     process_first = object_ref(process);
     id_set_thread(pid, thread);
     thread_signals_init(thread, NULL, false);

@@ -12,6 +12,7 @@
 #include "abi/linux/file.h"
 #include "abi/linux/fs/fs.h"
 #include "abi/linux/process_life.h"
+#include "abi/linux/tty.h"
 #include "kernel/assert.h"
 
 /* --- asking threads to die --------------------------------------------------------------------------- */
@@ -158,6 +159,8 @@ static void end_process(struct lthread *self, struct process *process)
 {
     wait_for_leavers(process);
     timers_exit(process);
+    if (process->sid == process->pid)
+        tty_session_leader_exit(process);
     process_release_resources(process);
     process->exit_uid = self->cred->uid;
     body_user_exit(memory_is_own(process));

@@ -6,6 +6,7 @@
  */
 #include "abi/linux/calls.h"
 #include "abi/linux/process_life.h"
+#include "abi/linux/tty.h"
 
 int64_t sys_getpid(void) { return current_process()->pid; }
 int64_t sys_gettid(void) { return current_thread()->tid; }
@@ -89,16 +90,13 @@ int64_t sys_getpgrp(void) { return read_id(0, false); }
 int64_t sys_setsid(void)
 {
     struct process *self = current_process();
-    struct tty *tty = NULL;
 
     mutex_lock(&process_tree_lock);
     bool refused = self->sid == self->pid || process_group_member_locked(self->pid);
     if (!refused) {
         process_set_group_locked(self, self->pid, self->pid);
-        tty = self->tty;
-        self->tty = NULL;
+        tty_leave_locked(self);
     }
     mutex_unlock(&process_tree_lock);
-    object_unref(tty);
     return refused ? -EPERM : self->pid;
 }

@@ -368,7 +368,7 @@ static int slave_get_attr(struct node *node, struct linux_stat_data *stat)
     struct pty *pty = pty_of_node(node);
     mutex_lock(&pty->tty->mutex);
     *stat = (struct linux_stat_data){
-        .device = node->fs->device + 1,
+        .device = node->fs->device | 0x8000,
         .inode = node->inode,
         .link_count = 1,
         .rdev = pty->tty->rdev,
@@ -479,7 +479,7 @@ static int pts_lookup(struct node *dir, const char *name, size_t length, struct 
 static int pts_get_attr(struct node *dir, struct linux_stat_data *stat)
 {
     *stat = (struct linux_stat_data){
-        .device = dir->fs->device + 1,
+        .device = dir->fs->device | 0x8000,
         .inode = 1,
         .link_count = 2,
         .mode = LINUX_S_IFDIR | 0755,

@@ -69,9 +69,11 @@ enum slot_kind {
     SLOT_KIND_DONE = 4,
 };
 
+/* Or'ed to the kind, so that the hot line says it all. */
 enum slot_flags {
-    SLOT_TRAPPED = 1,    /* the thread is in a host signal handler (or has not started): all registers can be set */
-    SLOT_REWRITABLE = 2, /* the call came from a site whose form could be rewritten */
+    SLOT_KIND_MASK = 0xff,
+    SLOT_TRAPPED = 0x100,    /* the thread is in a host signal handler (or has not started): all registers can be set */
+    SLOT_REWRITABLE = 0x200, /* the call came from a site whose form could be rewritten */
 };
 
 enum slot_base_changes { SLOT_SET_FS = 1, SLOT_SET_GS = 2 };
@@ -117,9 +119,8 @@ struct call_slot {
     uint32_t blocked;                              /* the call will take long: do not spin */
     uint32_t command_count;
     /* Written by the client. */
-    uint32_t flags __attribute__((aligned(64)));
-    uint32_t padding;
-    uint64_t rip, rsp, eflags;
+    uint64_t rip __attribute__((aligned(64)));
+    uint64_t rsp, eflags;
     uint64_t rbx, rbp, r12, r13, r14, r15, rcx, r11;
     /* SLOT_KIND_FAULT */
     int32_t signal, code;

@@ -58,6 +58,7 @@ struct user_thread {
     bool trapped;
     bool starting;
     bool rewritable;
+    struct atomic32 polled, blocked; /* what the slot's words say, as the server left them */
     int32_t inner_tid;        /* in the sandbox's pid namespace */
     struct atomic32 outer_tid; /* in the server's: found when first needed */
 };

@@ -82,16 +82,30 @@ void post_lost(struct user_thread *user)
 void post_answer(struct user_thread *user, uint32_t state)
 {
     struct call_slot *slot = user->slot;
-    slot->blocked = 0;
+    if (atomic32_load_relaxed(&user->blocked)) {
+        atomic32_store_relaxed(&user->blocked, 0);
+        __atomic_store_n(&slot->blocked, 0, __ATOMIC_RELAXED);
+    }
     uint32_t old = __atomic_exchange_n(&slot->state, state, __ATOMIC_SEQ_CST);
     if (old == SLOT_POSTED_SLEEPING)
         syscall(SYS_futex, &slot->state, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
+static void stop_polling(struct user_thread *user)
+{
+    atomic32_store_relaxed(&user->polled, 0);
+    __atomic_store_n(&user->slot->polled, 0, __ATOMIC_SEQ_CST);
+    post_claim(user);
+    user_thread_unref(user);
+}
+
 void hot_add(struct user_thread *user)
 {
     struct hot_list *hot = hot_self();
-    __atomic_store_n(&user->slot->polled, 1, __ATOMIC_RELAXED);
+    if (!atomic32_load_relaxed(&user->polled)) {
+        atomic32_store_relaxed(&user->polled, 1);
+        __atomic_store_n(&user->slot->polled, 1, __ATOMIC_RELAXED);
+    }
     for (uint32_t i = 0; i < hot->count; i++)
         if (hot->users[i] == user)
             return;
@@ -104,9 +118,7 @@ void hot_add(struct user_thread *user)
     for (uint32_t i = 1; i < HOT_MAX; i++)
         hot->users[i - 1] = hot->users[i];
     hot->users[HOT_MAX - 1] = user;
-    __atomic_store_n(&oldest->slot->polled, 0, __ATOMIC_SEQ_CST);
-    post_claim(oldest);
-    user_thread_unref(oldest);
+    stop_polling(oldest);
 }
 
 bool hot_any(void) { return hot_self()->count > 0; }
@@ -128,10 +140,11 @@ void hot_leave(void)
     struct hot_list *hot = hot_self();
     for (uint32_t i = 0; i < hot->count; i++) {
         struct user_thread *user = hot->users[i];
-        __atomic_store_n(&user->slot->blocked, 1, __ATOMIC_RELAXED);
-        __atomic_store_n(&user->slot->polled, 0, __ATOMIC_SEQ_CST);
-        post_claim(user);
-        user_thread_unref(user);
+        if (atomic32_load_relaxed(&user->mode) == MODE_KERNEL) { /* its call waits for something: no use in spinning */
+            atomic32_store_relaxed(&user->blocked, 1);
+            __atomic_store_n(&user->slot->blocked, 1, __ATOMIC_RELAXED);
+        }
+        stop_polling(user);
     }
     hot->count = 0;
 }

@@ -46,10 +46,10 @@ static void decode(struct user_thread *user, struct user_entry *entry)
         entry->kind = USER_LOST;
         return;
     }
-    uint32_t flags = __atomic_load_n(&slot->flags, __ATOMIC_RELAXED);
-    user->trapped = flags & SLOT_TRAPPED;
-    user->rewritable = flags & SLOT_REWRITABLE;
-    switch (__atomic_load_n(&slot->kind, __ATOMIC_RELAXED)) {
+    uint32_t kind = __atomic_load_n(&slot->kind, __ATOMIC_RELAXED);
+    user->trapped = kind & SLOT_TRAPPED;
+    user->rewritable = kind & SLOT_REWRITABLE;
+    switch (kind & SLOT_KIND_MASK) {
     case SLOT_KIND_CALL:
         entry->kind = USER_CALL;
         entry->number = slot->rax;

@@ -45,7 +45,6 @@ fast_entry:
     mov %r13, S_R13(%r11)
     mov %r14, S_R14(%r11)
     mov %r15, S_R15(%r11)
-    movl $0, S_FLAGS(%r11)
     mov %r11, %rdi
     call stub_fast_call
     test %eax, %eax

@@ -37,7 +37,6 @@ CHECK_OFFSET(struct call_slot, kind, S_KIND);
 CHECK_OFFSET(struct call_slot, rax, S_RAX);
 CHECK_OFFSET(struct call_slot, rdi, S_RDI);
 CHECK_OFFSET(struct call_slot, r9, S_R9);
-CHECK_OFFSET(struct call_slot, flags, S_FLAGS);
 CHECK_OFFSET(struct call_slot, rip, S_RIP);
 CHECK_OFFSET(struct call_slot, r15, S_R15);
 CHECK_OFFSET(struct call_slot, host_tid, S_HOST_TID);
@@ -378,8 +377,7 @@ static void serve(struct stub_thread *self, struct host_context *context)
         uint32_t state = wait_answer(slot);
         if (state == SLOT_COMMAND) {
             carry_out_all(self, slot, context);
-            slot->flags = SLOT_TRAPPED;
-            post(self, slot, SLOT_KIND_DONE);
+            post(self, slot, SLOT_KIND_DONE | SLOT_TRAPPED);
             continue;
         }
         if (state == SLOT_CONTEXT)
@@ -411,16 +409,14 @@ static void trapped_call(struct stub_thread *self, struct host_context *context,
 {
     struct call_slot *slot = self->slot;
     store_registers(slot, context);
-    slot->flags = SLOT_TRAPPED | flags;
-    post(self, slot, SLOT_KIND_CALL);
+    post(self, slot, SLOT_KIND_CALL | SLOT_TRAPPED | flags);
     serve(self, context);
 }
 
 static void trapped(struct stub_thread *self, struct host_context *context, uint32_t kind)
 {
     store_registers(self->slot, context);
-    self->slot->flags = SLOT_TRAPPED;
-    post(self, self->slot, kind);
+    post(self, self->slot, kind | SLOT_TRAPPED);
     serve(self, context);
 }
 

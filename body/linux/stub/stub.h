@@ -30,20 +30,19 @@
 #define S_R10 40
 #define S_R8 48
 #define S_R9 56
-#define S_FLAGS 128
-#define S_RIP 136
-#define S_RSP 144
-#define S_EFLAGS 152
-#define S_RBX 160
-#define S_RBP 168
-#define S_R12 176
-#define S_R13 184
-#define S_R14 192
-#define S_R15 200
-#define S_HOST_TID 264
-#define S_PROCESS_ID 268
-#define S_THREAD_ID 272
-#define S_PARENT_ID 276
+#define S_RIP 128
+#define S_RSP 136
+#define S_EFLAGS 144
+#define S_RBX 152
+#define S_RBP 160
+#define S_R12 168
+#define S_R13 176
+#define S_R14 184
+#define S_R15 192
+#define S_HOST_TID 256
+#define S_PROCESS_ID 260
+#define S_THREAD_ID 264
+#define S_PARENT_ID 268
 
 #ifndef __ASSEMBLER__
 #include "body/linux/call_page.h"

@@ -36,14 +36,15 @@ static uint64_t memory_limit;
 
 uint64_t system_memory_limit(void) { return memory_limit; }
 
+/* Takes over the files. */
 static int install_stdio(struct fdtable *table, struct file *const stdio[3])
 {
-    int error = 0;
+    int error = table ? 0 : -ENOMEM;
 
-    for (int fd = 0; fd < 3 && !error; fd++) {
-        if (stdio[fd])
-            error = fdtable_install_at(table, fd, file_ref(stdio[fd]));
-        if (error)
+    for (int fd = 0; fd < 3; fd++) {
+        if (stdio[fd] && !error)
+            error = fdtable_install_at(table, fd, stdio[fd]);
+        if (stdio[fd] && error)
             file_unref(stdio[fd]);
     }
     return error;
@@ -98,8 +99,6 @@ static int load(const struct process_start *start, struct lthread *thread, struc
     struct file *file;
     int error = start->cwd ? change_directory(process, start->cwd) : 0;
 
-    if (!error)
-        error = install_stdio(process->fds, start->stdio);
     if (!error)
         error = exec_args_read_kernel(&image->args, start->argv, start->envp);
     if (!error)
@@ -191,13 +190,17 @@ int process_start_first(const struct process_start *start)
     struct lthread *thread = NULL;
     struct exec_image *image = kzalloc(sizeof *image);
 
-    if (!image)
-        return -ENOMEM;
+    if (!image) {
+        object_unref(start->tty);
+        return install_stdio(NULL, start->stdio);
+    }
     linux_abi_init();
     set_limits(start);
     exec_args_init(&image->args, first_limits[LINUX_RLIMIT_STACK].current);
     image->stack_limit = first_limits[LINUX_RLIMIT_STACK].current;
     int error = build(start, &thread);
+    int stdio_error = install_stdio(thread ? thread->process->fds : NULL, start->stdio);
+    error = error ? error : stdio_error;
     if (!error) {
         thread_current()->abi = thread;
         error = load(start, thread, image);
@@ -209,6 +212,7 @@ int process_start_first(const struct process_start *start)
         error = enter_tree(start, thread);
     exec_image_done(image);
     kfree(image);
+    object_unref(start->tty);
     if (error) {
         undo(thread);
         return error;

@@ -208,8 +208,8 @@ struct process_start {
     uint32_t uid, gid;
     uint32_t group_count;
     const uint32_t *groups;
-    struct file *stdio[3]; /* NULL: closed. References taken. */
-    struct tty *tty;       /* becomes the controlling terminal, or NULL */
+    struct file *stdio[3]; /* NULL: closed. References taken over, also on failure. */
+    struct tty *tty;       /* becomes the controlling terminal, or NULL. The reference is taken over. */
     uint64_t memory_limit; /* bytes for the whole sandbox, 0: none */
     uint32_t process_limit; /* 0: none */
     const char *hostname;

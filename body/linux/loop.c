@@ -159,12 +159,13 @@ static void handle_event(const struct epoll_event *event)
     atomic64_sub(&slot->word, 1);
 }
 
-static void handle_events(int timeout)
+static bool handle_events(int timeout)
 {
     struct epoll_event events[EVENTS];
     int count = epoll_wait(loop.epoll, events, EVENTS, timeout);
     for (int i = 0; i < count; i++)
         handle_event(&events[i]);
+    return count > 0;
 }
 
 /* --- idle -------------------------------------------------------------------------------------------- */
@@ -175,6 +176,7 @@ static bool spare_cpu(void)
     return used < loop_cpus;
 }
 
+/* True when there may be something to do; false: to sleep. */
 static bool spin(uint32_t cpu)
 {
     if (!hot_any() || loop_cpus == 1 || !spare_cpu())
@@ -185,8 +187,12 @@ static bool spin(uint32_t cpu)
     for (uint32_t turn = 1; !found; turn++) {
         found = hot_poll() || sched_work_available(cpu);
         __builtin_ia32_pause();
-        if (turn % 32 == 0) {
+        if (turn % 32 == 0 && !found) {
             nanoseconds_t now = body_now();
+            if (handle_events(0)) {
+                found = true;
+                break;
+            }
             if (now >= end || now >= timer_queue_next())
                 break;
             if (atomic32_load_relaxed(&users_running) + atomic32_load_relaxed(&loop.busy) >= loop_cpus)

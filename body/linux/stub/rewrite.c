@@ -27,6 +27,8 @@
 #define THUNK_TAIL 40
 #define REFUSED_SLOTS 512
 #define CALLS_KNOWN 512
+#define TRAP_COUNTS 1024
+#define TRAPS_BEFORE_REWRITE 3
 
 struct thunk {
     uint64_t site;
@@ -39,6 +41,7 @@ _Static_assert(SITE_TABLE_SLOTS * THUNK_SIZE <= STUB_THUNKS_SIZE, "a thunk for e
 static struct thunk *const thunks = (void *)STUB_THUNKS_BASE;
 static uint64_t *const table = (void *)SITE_TABLE_BASE;
 static uint32_t table_used;
+static uint8_t trap_counts[TRAP_COUNTS]; /* by site, collisions do no harm */
 static uint32_t refused_count;
 static uint64_t refused[REFUSED_SLOTS];
 
@@ -107,6 +110,12 @@ int rewrite_form(uint64_t call_end)
 {
     const struct kernel_page *page = (void *)KERNEL_PAGE_BASE;
     uint64_t call = call_end - 2;
+    /* A site that traps once or twice in a short-lived child is not worth the copied page. */
+    uint8_t *count = &trap_counts[(call >> 1 ^ call >> 11) % TRAP_COUNTS];
+    if (*count < TRAPS_BEFORE_REWRITE) {
+        ++*count;
+        return 0;
+    }
     if (!page->rewrite || entry_other == (void *)gate_slow || table_used >= SITE_TABLE_SLOTS || is_refused(call))
         return 0;
     return form_of(call);

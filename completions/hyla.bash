@@ -1,0 +1,57 @@
+# bash completion for hyla(1)
+
+_hyla()
+{
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} i
+    local options='--rootfs --bind --rw --cwd --env --user --hostname --memory --pids --workers --trace --trace-calls
+        --trace-pids --trace-string --stats --verbose --help --no-rewrite --no-vm-access'
+    local with_value=' --rootfs --bind --rw --cwd --env --user --hostname --memory --pids --workers --trace-calls --trace-pids --trace-string '
+
+    COMPREPLY=()
+    if ((COMP_CWORD == 1)); then
+        mapfile -t COMPREPLY < <(compgen -W 'run help --help --version' -- "$current")
+        return
+    fi
+    if [[ ${COMP_WORDS[1]} == help ]]; then
+        mapfile -t COMPREPLY < <(compgen -W run -- "$current")
+        return
+    fi
+    [[ ${COMP_WORDS[1]} == run ]] || return
+
+    # Where the program's own words begin, completion is the program's.
+    for ((i = 2; i < COMP_CWORD; i++)); do
+        if [[ ${COMP_WORDS[i]} == -- ]]; then
+            i=$((i + 1))
+            break
+        elif [[ $with_value == *" ${COMP_WORDS[i]} "* ]]; then
+            i=$((i + 1))
+        elif [[ ${COMP_WORDS[i]} == --trace && ${COMP_WORDS[i + 1]} == = ]]; then
+            i=$((i + 2))
+        elif [[ ${COMP_WORDS[i]} != -* ]]; then
+            break
+        fi
+    done
+    if ((i < COMP_CWORD)) && declare -F _command_offset >/dev/null; then
+        _command_offset "$i"
+        return
+    fi
+    case $previous in
+    --rootfs | --cwd)
+        mapfile -t COMPREPLY < <(compgen -d -- "$current")
+        compopt -o filenames
+        ;;
+    --bind | --rw | =)
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        compopt -o filenames
+        ;;
+    --env | --user | --hostname | --memory | --pids | --workers | --trace-calls | --trace-pids | --trace-string) ;;
+    *)
+        if [[ $current == -* ]]; then
+            mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
+        else
+            mapfile -t COMPREPLY < <(compgen -c -- "$current")
+        fi
+        ;;
+    esac
+}
+complete -F _hyla hyla

@@ -1,0 +1,214 @@
+#!/usr/bin/env python3
+"""Hyla's benchmarks: native and Hyla in one run, and gVisor's `runsc do` where it is installed.
+
+    run.py --build DIR [--quick] [--only REGEX]
+
+Every number is the best of several rounds in one process. The last column says whether the goal is reached.
+"""
+import argparse
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import time
+
+PYTHON_WORK = """
+import time
+def work(n):
+    total = 0
+    for i in range(n):
+        total = (total * 31 + i) % 1000003
+    return total
+start = time.perf_counter(); work(%d); print((time.perf_counter() - start) * 1e9)
+"""
+
+
+class Bench:
+    def __init__(self, arguments):
+        build = os.path.abspath(arguments.build)
+        self.hyla = os.path.join(build, "cmd/hyla")
+        self.micro = os.path.join(build, "bench/bench_micro")
+        self.crowd = os.path.join(build, "bench/bench_crowd")
+        self.kernel = os.path.join(build, "bench/kernel/bench_kernel")
+        self.seconds = "0.2" if arguments.quick else "0.5"
+        self.quick, self.only = arguments.quick, re.compile(arguments.only)
+        self.runsc = shutil.which("runsc")
+        self.missed, self.failed = [], []
+
+    def under(self, argv, options=(), cpu=None):
+        command = [self.hyla, "run", *options, "--", *argv]
+        return (["taskset", "-c", cpu] if cpu else []) + command
+
+    def output(self, argv, timeout=60):
+        run = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
+        if run.returncode:
+            raise RuntimeError(f"{' '.join(argv[:6])}: status {run.returncode}: {run.stderr.strip()[-200:]}")
+        return run.stdout
+
+    def number(self, argv):
+        return float(self.output(argv).split()[0])
+
+    def native(self, name, cpu=None):
+        return self.number((["taskset", "-c", cpu] if cpu else []) + [self.micro, name, self.seconds])
+
+    def guest(self, name, options=(), cpu=None):
+        return self.number(self.under([self.micro, name, self.seconds], options, cpu))
+
+    def gvisor(self, name):
+        if not self.runsc:
+            return None
+        try:
+            return self.number([self.runsc, "--ignore-cgroups", "do", self.micro, name, self.seconds])
+        except (RuntimeError, ValueError, IndexError, subprocess.TimeoutExpired):
+            return None
+
+    def row(self, title, function):
+        if not self.only.search(title):
+            return
+        try:
+            function(title)
+        except (RuntimeError, ValueError, IndexError, OSError, subprocess.TimeoutExpired) as error:
+            self.failed.append(title)
+            print(f"{title:52} failed: {error}", flush=True)
+
+    def show(self, title, native, hyla, ratio, goal, runsc=None, unit="ns"):
+        reached = ratio <= goal if goal is not None else None
+        if reached is False:
+            self.missed.append(title)
+        columns = [f"{title:52}", f"{native:12.1f}" if native is not None else " " * 12, f"{hyla:12.1f} {unit:4}",
+                   f"{ratio:8.2f}" if native is not None else " " * 8, f"{goal:8g}" if goal is not None else "       -",
+                   {True: "reached", False: "MISSED", None: ""}[reached]]
+        if self.runsc:
+            columns.append(f"runsc {runsc:.1f}" if runsc is not None else "runsc -")
+        print(" ".join(columns), flush=True)
+
+    # --- kinds of rows ---------------------------------------------------------------------------------------------
+
+    def micro_row(self, title, name, goal, options=(), cpu=None, base=None):
+        def run(shown):
+            native = self.native(base or name, cpu)
+            hyla = self.guest(name, options, cpu)
+            self.show(shown, native, hyla, hyla / native, goal, self.gvisor(name))
+        self.row(title, run)
+
+    def micro_rows(self):
+        print(f"{'what':52} {'native':>12} {'hyla':>12}      {'ratio':>8} {'goal':>8}")
+        self.micro_row("getpid (answered in the stub)", "getpid", 0.25)
+        self.micro_row("clock_gettime", "clock_gettime", 1.1)
+        self.micro_row("getpid, site can't be rewritten", "getpid_trapping", 20, base="getpid")
+        self.micro_row("lseek, site can't be rewritten (native: getpid)", "lseek_trapping", 60, base="getpid")
+        self.micro_row("lseek, two CPUs (native: getpid)", "lseek", 6, base="getpid")
+        self.micro_row("lseek, one CPU (native: getpid)", "lseek", 40, cpu="0", base="getpid")
+        self.micro_row("pipe ping-pong, one CPU", "pipe_ping_pong", 4, cpu="0")
+        self.micro_row("pipe ping-pong, nothing pinned", "pipe_ping_pong", 1)
+        self.micro_row("futex ping-pong, one CPU", "futex_ping_pong", 4, cpu="0")
+        self.micro_row("futex ping-pong, nothing pinned", "futex_ping_pong", 1)
+        self.micro_row("futex wake with nobody waiting", "futex_wake_none", 1)
+        self.micro_row("futex wait that finds another value", "futex_wait_other", 1)
+        self.micro_row("fork + exit + wait", "fork_exit_wait", 3)
+        self.micro_row("vfork + exec + wait of a static program", "vfork_exec_wait", 4)
+        self.micro_row("thread create + join", "thread_create_join", None)
+        self.micro_row("open + close", "open_close", 8)
+        self.micro_row("stat", "stat", 8)
+        self.micro_row("pread of 4 KiB, cached", "pread_4k", 8)
+        self.micro_row("8 busy threads", "busy_threads", 1.05)
+
+    def python_row(self, title):
+        loops = 3_000_000 if self.quick else 10_000_000
+        argv = ["/usr/bin/python3", "-c", PYTHON_WORK % loops]
+        # Interleaved, so that a machine that changes its speed changes both.
+        pairs = [(self.number(argv), self.number(self.under(argv))) for _ in range(2 if self.quick else 3)]
+        native, hyla = (min(pair[i] for pair in pairs) for i in (0, 1))
+        self.show(title, native / 1e6, hyla / 1e6, hyla / native, 1.02, unit="ms")
+
+    def start_row(self, title):
+        times = {}
+        rounds = 10 if self.quick else 40
+        for _ in range(rounds):
+            for name, argv in (("native", ["/bin/true"]), ("hyla", self.under(["/bin/true"]))):
+                start = time.perf_counter()
+                subprocess.run(argv, check=True, timeout=20)
+                times.setdefault(name, []).append((time.perf_counter() - start) * 1e3)
+        native, hyla = (sorted(times[name])[rounds // 2] for name in ("native", "hyla"))
+        self.show(title, native, hyla, hyla - native, 6, unit="ms")
+
+    def idle_rows(self, _title):
+        seconds = 2 if self.quick else 10
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        process = subprocess.Popen(self.under(["sleep", str(seconds)]))
+        time.sleep(1)
+        kilobytes = sum(proportional_kb(pid) for pid in family(process.pid))
+        self.show("memory of an idle sandbox", None, kilobytes, kilobytes / 1024, 8, unit="KiB")
+        process.wait()
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1e3
+        self.show(f"CPU time of sleep {seconds}", None, spent, spent, 10, unit="ms")
+
+    def descriptor_rows(self, _title):
+        for kind, goal, title in (("processes", 3, "server descriptors per process"), ("threads", 0, "server descriptors per thread")):
+            few, many = self.descriptors(kind, 10), self.descriptors(kind, 60)
+            each = (many - few) / 50
+            self.show(title, None, each, each, goal, unit="")
+
+    def descriptors(self, kind, count):
+        process = subprocess.Popen(self.under([self.crowd, kind, str(count)]), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            if process.stdout.readline() != b"ready\n":
+                raise RuntimeError("the crowd did not come")
+            return max(len(os.listdir(f"/proc/{pid}/fd")) for pid in family(process.pid))
+        finally:
+            process.stdin.close()
+            process.wait(20)
+            process.stdout.close()
+
+    def kernel_rows(self, _title):
+        for line in self.output([self.kernel]).splitlines():
+            name, value = line.rsplit(None, 1)
+            goal, unit = {"microthread switch": (20, "ns"), "parked thread": (1024, "byte")}[name]
+            self.show(name, None, float(value), float(value), goal, unit=unit)
+
+
+def family(pid):
+    parents = {}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{entry}/stat", "rb") as file:
+                parents[int(entry)] = int(file.read().rpartition(b")")[2].split()[1])
+        except OSError:
+            pass
+    found, wanted = [pid], {pid}
+    while wanted:
+        wanted = {child for child, parent in parents.items() if parent in wanted}
+        found += wanted
+    return found
+
+
+def proportional_kb(pid):
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+    except (OSError, StopIteration):
+        return 0
+
+
+def main():
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", default="")
+    bench = Bench(parser.parse_args())
+    bench.micro_rows()
+    bench.row("Python computing for a second", bench.python_row)
+    bench.row("run true, start to end (goal: ms more than native)", bench.start_row)
+    bench.row("idle sandbox", bench.idle_rows)
+    bench.row("descriptors", bench.descriptor_rows)
+    bench.row("kernel: microthreads", bench.kernel_rows)
+    print(f"\n{len(bench.missed)} goals missed, {len(bench.failed)} rows failed" +
+          (f": {', '.join(bench.missed + bench.failed)}" if bench.missed or bench.failed else ""))
+    return 1 if bench.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

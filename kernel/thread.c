@@ -222,13 +222,14 @@ static bool waiter_heeds(const struct waiter *waiter, uint32_t interrupts)
 }
 
 /*
- * 1. The bit, 2. the waiter under thread->lock. The rival, waiter_wait, publishes its waiter under the lock and then
- * looks at the bits: one of the two sees the other.
+ * The bit and the look at the waiter are one step, under thread->lock. The rival, waiter_wait, publishes its waiter under
+ * the lock and then looks at the bits: one of the two sees the other. And a waiter that was published after the bit
+ * had been seen and cleared is not struck by it.
  */
 static void interrupt(struct thread *thread, uint32_t bit)
 {
-    atomic32_or(&thread->interrupts, bit);
     spin_acquire(&thread->lock);
+    atomic32_or(&thread->interrupts, bit);
     struct waiter *waiter = thread->waiter;
     uint32_t expected = WAITER_WAITING;
     bool ready = waiter && waiter_heeds(waiter, bit) && atomic32_cas(&waiter->state, &expected, WAITER_INTERRUPTED) &&

@@ -77,7 +77,8 @@ void sim_buffer_forget(void *block, size_t size)
     for (uint32_t s = 0; s < SIM_STRANDS; s++)
         for (uint32_t i = 0; i < sim.strands[s].store_count; i++)
             if (covers(block, size, sim.strands[s].stores[i].address))
-                sim_fail("memory freed while CPU %u has a store to it in flight", s);
+                sim_fail("memory freed while CPU %u has a store to it in flight, %zu bytes into it", s,
+                         (size_t)((char *)sim.strands[s].stores[i].address - (char *)block));
 }
 
 /* --- accesses ---------------------------------------------------------------------------------------- */

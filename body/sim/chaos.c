@@ -68,6 +68,7 @@ void sim_chaos_act(void)
         thread_kill(struck);
     else
         thread_interrupt(struck);
+    atomic_fence(); /* all of it is visible before sim_leave_alone goes on */
     struck = NULL;
 }
 

@@ -72,8 +72,8 @@ static void run_schedules(const struct sim_test *test)
     uint32_t count = schedules_of(test);
     for (uint32_t i = 0; i < count; i++) {
         progress->seed = options.seed + i;
-        sim_run_schedule(test, progress->seed);
         progress->schedules++;
+        sim_run_schedule(test, progress->seed);
         progress->points += sim.points;
     }
 }

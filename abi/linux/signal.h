@@ -19,8 +19,8 @@ enum { LINUX_SIGHUP = 1, LINUX_SIGINT, LINUX_SIGQUIT, LINUX_SIGILL, LINUX_SIGTRA
        LINUX_SIGCHLD, LINUX_SIGCONT, LINUX_SIGSTOP, LINUX_SIGTSTP, LINUX_SIGTTIN, LINUX_SIGTTOU, LINUX_SIGURG, LINUX_SIGXCPU,
        LINUX_SIGXFSZ, LINUX_SIGVTALRM, LINUX_SIGPROF, LINUX_SIGWINCH, LINUX_SIGIO, LINUX_SIGPWR, LINUX_SIGSYS, LINUX_SIGRTMIN };
 
-typedef uint64_t sigset; /* bit n-1 is signal n */
-static inline sigset sigset_of(int signal) { return (sigset)1 << (signal - 1); }
+typedef uint64_t signal_set; /* bit n-1 is signal n */
+static inline signal_set sigset_of(int signal) { return (signal_set)1 << (signal - 1); }
 
 /* As the user sees it: 128 bytes. */
 struct linux_siginfo {
@@ -42,7 +42,7 @@ enum { LINUX_SI_USER = 0, LINUX_SI_KERNEL = 0x80, LINUX_SI_QUEUE = -1, LINUX_SI_
 enum { LINUX_CLD_EXITED = 1, LINUX_CLD_KILLED, LINUX_CLD_DUMPED, LINUX_CLD_TRAPPED, LINUX_CLD_STOPPED, LINUX_CLD_CONTINUED };
 
 struct signal_queue {
-    sigset pending;
+    signal_set pending;
     struct list infos; /* struct signal_record: abi/linux/signal.c */
 };
 
@@ -50,10 +50,10 @@ struct process_signals;
 
 struct thread_signals {
     /* under the process's signals->mutex */
-    sigset blocked;
+    signal_set blocked;
     struct signal_queue queue;
     /* own */
-    sigset saved_mask;       /* sigsuspend, ppoll: restored after delivery */
+    signal_set saved_mask;       /* sigsuspend, ppoll: restored after delivery */
     bool restore_mask;
     uaddr_t altstack;
     uint64_t altstack_size;
@@ -82,13 +82,13 @@ bool signal_pending(void);
 /* Job control: true when the current process ignores or blocks the signal. */
 bool signal_ignored_or_blocked(int signal);
 /* Temporary mask for ppoll, pselect, epoll_pwait, sigsuspend: restored after the call's signals are delivered. */
-void signal_mask_temporarily(sigset mask);
+void signal_mask_temporarily(signal_set mask);
 /* The call ended by itself, not by a signal: the temporary mask (if there is one) ends now, before anything is delivered. */
 void signal_mask_restore(void);
 /* Woken (with the current thread's) whenever a signal in `mask` arrives: signalfd, sigtimedwait. */
 struct knote_list *signal_knotes(struct process *process);
 /* Takes one pending signal out of the set for the current thread (its own first, then the process's): 0 when none. */
-int signal_dequeue(sigset mask, struct linux_siginfo *info);
+int signal_dequeue(signal_set mask, struct linux_siginfo *info);
 
 struct user_entry;
 /*
@@ -139,7 +139,7 @@ void signal_thread_started(struct lthread *thread);
 void signals_set_user(struct process *process, uint32_t uid);
 /* For /proc/PID/status. */
 struct signal_summary {
-    sigset thread_pending, process_pending, blocked, ignored, caught;
+    signal_set thread_pending, process_pending, blocked, ignored, caught;
     uint64_t queued, queue_limit;
 };
 void signal_summary_read(struct lthread *thread, struct signal_summary *summary);

@@ -34,7 +34,7 @@ int64_t sys_rt_sigaction(int32_t signal, uaddr_t action, uaddr_t old_action, uin
 {
     struct process_signals *signals = current_process()->signals;
     struct signal_action new, old;
-    if (set_size != sizeof(sigset))
+    if (set_size != sizeof(signal_set))
         return -EINVAL;
     if (action && signal_action_copy_in(&new, action))
         return -EFAULT;
@@ -53,9 +53,9 @@ int64_t sys_rt_sigaction(int32_t signal, uaddr_t action, uaddr_t old_action, uin
 
 enum { SIG_BLOCK, SIG_UNBLOCK, SIG_SETMASK };
 
-static int change_mask(struct lthread *thread, int32_t how, sigset set)
+static int change_mask(struct lthread *thread, int32_t how, signal_set set)
 {
-    sigset mask = thread->signals.blocked;
+    signal_set mask = thread->signals.blocked;
     switch (how) {
     case SIG_BLOCK:
         mask |= set;
@@ -76,8 +76,8 @@ static int change_mask(struct lthread *thread, int32_t how, sigset set)
 int64_t sys_rt_sigprocmask(int32_t how, uaddr_t set, uaddr_t old_set, uint64_t set_size)
 {
     struct lthread *thread = current_thread();
-    sigset new, old = thread->signals.blocked;
-    if (set_size != sizeof(sigset))
+    signal_set new, old = thread->signals.blocked;
+    if (set_size != sizeof(signal_set))
         return -EINVAL;
     if (set) {
         if (user_read(&new, set, sizeof new))
@@ -92,9 +92,9 @@ int64_t sys_rt_sigprocmask(int32_t how, uaddr_t set, uaddr_t old_set, uint64_t s
 int64_t sys_rt_sigpending(uaddr_t set, uint64_t set_size)
 {
     struct lthread *thread = current_thread();
-    if (set_size > sizeof(sigset))
+    if (set_size > sizeof(signal_set))
         return -EINVAL;
-    sigset pending = signal_pending_set() & thread->signals.blocked;
+    signal_set pending = signal_pending_set() & thread->signals.blocked;
     return user_write(set, &pending, set_size);
 }
 
@@ -112,7 +112,7 @@ int64_t sys_pause(void) { return wait_for_signal(); }
 
 int64_t sys_rt_sigsuspend(uaddr_t set, uint64_t set_size)
 {
-    sigset mask;
+    signal_set mask;
     if (set_size != sizeof mask)
         return -EINVAL;
     if (user_read(&mask, set, sizeof mask))
@@ -123,7 +123,7 @@ int64_t sys_rt_sigsuspend(uaddr_t set, uint64_t set_size)
 
 int64_t sys_rt_sigtimedwait(uaddr_t set, uaddr_t info, uaddr_t timeout, uint64_t set_size)
 {
-    sigset wanted;
+    signal_set wanted;
     struct linux_siginfo found;
     struct linux_timespec time;
     nanoseconds_t deadline = DEADLINE_NEVER;
@@ -166,7 +166,7 @@ int64_t sys_rt_sigreturn(void)
 {
     struct lthread *thread = current_thread();
     struct user_regs regs;
-    sigset mask;
+    signal_set mask;
     body_user_get_regs(thread->thread, &regs);
     thread->restart = NULL;
     if (signal_frame_pop(thread, &regs, &mask)) {

@@ -60,7 +60,7 @@ static void resolve_without_handler(struct delivery *d)
 /* The mask while the handler runs. */
 static void enter_handler(struct lthread *thread, int signal, const struct signal_action *action)
 {
-    sigset mask = thread->signals.blocked | action->mask;
+    signal_set mask = thread->signals.blocked | action->mask;
     if (!(action->flags & LINUX_SA_NODEFER))
         mask |= sigset_of(signal);
     thread->signals.restore_mask = false;

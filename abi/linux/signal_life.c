@@ -49,7 +49,7 @@ static void queue_drain(struct process_signals *signals, struct signal_queue *qu
     struct signal_record *record;
     do {
         mutex_lock(&signals->mutex);
-        record = signal_queue_flush(queue, ~(sigset)0);
+        record = signal_queue_flush(queue, ~(signal_set)0);
         mutex_unlock(&signals->mutex);
         if (record)
             signal_timer_dropped(record);
@@ -120,7 +120,7 @@ void thread_signals_init(struct lthread *thread, const struct lthread *creator, 
     own->signals = signals;
     list_push_back(&signals->threads, &own->link);
     signal_stop_join_locked(own);
-    signal_retarget(signals, NULL, ~(sigset)0);
+    signal_retarget(signals, NULL, ~(signal_set)0);
     mutex_unlock(&signals->mutex);
 }
 

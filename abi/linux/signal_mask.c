@@ -18,17 +18,17 @@ void signal_recalculate(struct thread_signals *own)
         thread_interrupt_clear(thread);
 }
 
-void signal_set_mask_locked(struct thread_signals *own, sigset mask)
+void signal_set_mask_locked(struct thread_signals *own, signal_set mask)
 {
     struct process_signals *signals = own->signals;
-    sigset closed = mask & ~own->blocked & signals->queue.pending;
+    signal_set closed = mask & ~own->blocked & signals->queue.pending;
     own->blocked = mask & ~SIGNAL_KERNEL_ONLY;
     if (closed)
         signal_retarget(signals, own, closed);
     signal_recalculate(own);
 }
 
-void signal_set_mask(struct lthread *thread, sigset mask)
+void signal_set_mask(struct lthread *thread, signal_set mask)
 {
     if (thread->signals.blocked == (mask & ~SIGNAL_KERNEL_ONLY))
         return;
@@ -38,7 +38,7 @@ void signal_set_mask(struct lthread *thread, sigset mask)
     mutex_unlock(&signals->mutex);
 }
 
-void signal_mask_temporarily(sigset mask)
+void signal_mask_temporarily(signal_set mask)
 {
     struct lthread *thread = current_thread();
     thread->signals.saved_mask = thread->signals.blocked;
@@ -73,7 +73,7 @@ bool signal_ignored_or_blocked(int signal)
     return action.handler == LINUX_SIG_IGN;
 }
 
-int signal_take_locked(struct lthread *thread, sigset set, struct linux_siginfo *info, struct signal_record **record)
+int signal_take_locked(struct lthread *thread, signal_set set, struct linux_siginfo *info, struct signal_record **record)
 {
     struct process_signals *signals = thread->process->signals;
     KASSERT(mutex_owned(&signals->mutex));
@@ -81,7 +81,7 @@ int signal_take_locked(struct lthread *thread, sigset set, struct linux_siginfo 
     return signal ? signal : signal_queue_take(&signals->queue, set, info, record);
 }
 
-int signal_dequeue(sigset mask, struct linux_siginfo *info)
+int signal_dequeue(signal_set mask, struct linux_siginfo *info)
 {
     struct lthread *thread = current_thread();
     struct process_signals *signals = thread->process->signals;
@@ -96,7 +96,7 @@ int signal_dequeue(sigset mask, struct linux_siginfo *info)
     return signal;
 }
 
-int64_t signal_wait_in(sigset set, nanoseconds_t deadline, struct linux_siginfo *info)
+int64_t signal_wait_in(signal_set set, nanoseconds_t deadline, struct linux_siginfo *info)
 {
     struct lthread *thread = current_thread();
     struct process_signals *signals = thread->process->signals;
@@ -122,12 +122,12 @@ int64_t signal_wait_in(sigset set, nanoseconds_t deadline, struct linux_siginfo 
     return error == -ETIMEDOUT ? -EAGAIN : -EINTR;
 }
 
-sigset signal_pending_set(void)
+signal_set signal_pending_set(void)
 {
     struct lthread *thread = current_thread();
     struct process_signals *signals = thread->process->signals;
     mutex_lock(&signals->mutex);
-    sigset pending = thread->signals.queue.pending | signals->queue.pending;
+    signal_set pending = thread->signals.queue.pending | signals->queue.pending;
     mutex_unlock(&signals->mutex);
     return pending;
 }

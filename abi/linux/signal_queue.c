@@ -147,7 +147,7 @@ static void record_free(struct signal_record *record)
     kfree(record);
 }
 
-static int next_signal(sigset pending)
+static int next_signal(signal_set pending)
 {
     if (pending & SYNCHRONOUS)
         pending &= SYNCHRONOUS;
@@ -172,7 +172,7 @@ static struct signal_record *queue_find(struct signal_queue *queue, int signal, 
     return first;
 }
 
-int signal_queue_take(struct signal_queue *queue, sigset set, struct linux_siginfo *info, struct signal_record **record)
+int signal_queue_take(struct signal_queue *queue, signal_set set, struct linux_siginfo *info, struct signal_record **record)
 {
     *record = NULL;
     int signal = next_signal(queue->pending & set);
@@ -195,7 +195,7 @@ int signal_queue_take(struct signal_queue *queue, sigset set, struct linux_sigin
     return signal;
 }
 
-static struct signal_record *queue_find_in(struct signal_queue *queue, sigset set, bool timers)
+static struct signal_record *queue_find_in(struct signal_queue *queue, signal_set set, bool timers)
 {
     LIST_FOR_EACH(node, &queue->infos) {
         struct signal_record *record = LIST_ENTRY(node, struct signal_record, link);
@@ -205,7 +205,7 @@ static struct signal_record *queue_find_in(struct signal_queue *queue, sigset se
     return NULL;
 }
 
-struct signal_record *signal_queue_flush(struct signal_queue *queue, sigset set)
+struct signal_record *signal_queue_flush(struct signal_queue *queue, signal_set set)
 {
     struct signal_record *record;
     queue->pending &= ~set;
@@ -218,7 +218,7 @@ struct signal_record *signal_queue_flush(struct signal_queue *queue, sigset set)
     return NULL;
 }
 
-void signal_queue_flush_plain(struct signal_queue *queue, sigset set)
+void signal_queue_flush_plain(struct signal_queue *queue, signal_set set)
 {
     struct signal_record *record;
     if (!(queue->pending & set))

@@ -20,7 +20,7 @@ void signal_notify_thread(struct thread_signals *own)
         body_user_kick(thread);
 }
 
-void signal_retarget(struct process_signals *signals, struct thread_signals *except, sigset set)
+void signal_retarget(struct process_signals *signals, struct thread_signals *except, signal_set set)
 {
     set &= signals->queue.pending;
     LIST_FOR_EACH(node, &signals->threads) {

@@ -28,7 +28,7 @@ struct signal_action {
     uaddr_t handler; /* LINUX_SIG_DFL, LINUX_SIG_IGN or a function */
     uint64_t flags;
     uaddr_t restorer;
-    sigset mask;
+    signal_set mask;
 };
 
 struct signal_actions {
@@ -82,7 +82,7 @@ static inline struct lthread *signals_thread(struct thread_signals *thread) { re
 
 /* --- what signals are (signal_actions.c) -------------------------------------------------------------- */
 
-#define SIGNAL_KERNEL_ONLY (((sigset)1 << (LINUX_SIGKILL - 1)) | ((sigset)1 << (LINUX_SIGSTOP - 1)))
+#define SIGNAL_KERNEL_ONLY (((signal_set)1 << (LINUX_SIGKILL - 1)) | ((signal_set)1 << (LINUX_SIGSTOP - 1)))
 enum signal_default { SIGNAL_TERMINATE, SIGNAL_CORE, SIGNAL_IGNORE, SIGNAL_STOP, SIGNAL_CONTINUE };
 enum signal_default signal_default(int signal);
 static inline bool signal_valid(int signal) { return signal >= 1 && signal <= LINUX_SIGNALS; }
@@ -105,14 +105,14 @@ int signal_queue_add(struct process_signals *signals, struct signal_queue *queue
 /* A timer's own record; it must not be queued. */
 void signal_queue_add_record(struct signal_queue *queue, struct signal_record *record);
 /* The next signal out of set, 0 when none. *record: the timer's record, to be settled by signal_timer_taken after unlock. */
-int signal_queue_take(struct signal_queue *queue, sigset set, struct linux_siginfo *info, struct signal_record **record);
+int signal_queue_take(struct signal_queue *queue, signal_set set, struct linux_siginfo *info, struct signal_record **record);
 /*
  * Drops the pending signals of the set. A timer's record is returned, to be settled by signal_timer_dropped after unlock;
  * then again, until NULL. signals->mutex held.
  */
-struct signal_record *signal_queue_flush(struct signal_queue *queue, sigset set);
+struct signal_record *signal_queue_flush(struct signal_queue *queue, signal_set set);
 /* The same for plain records only: what stop signals and SIGCONT do to each other. */
-void signal_queue_flush_plain(struct signal_queue *queue, sigset set);
+void signal_queue_flush_plain(struct signal_queue *queue, signal_set set);
 /* A timer's record, off the queue it is on. signals->mutex held. */
 void signal_queue_remove(struct signal_record *record);
 /* NULL: no memory. */
@@ -122,23 +122,23 @@ void signal_quota_put(struct signal_quota *quota);
 /* --- sending and taking (signal_send.c, signal_mask.c) ------------------------------------------------ */
 
 /* Takes the next deliverable signal for the current thread, with its action. signals->mutex held. */
-int signal_take_locked(struct lthread *thread, sigset set, struct linux_siginfo *info, struct signal_record **record);
+int signal_take_locked(struct lthread *thread, signal_set set, struct linux_siginfo *info, struct signal_record **record);
 /*
  * Takes a signal out of the set for the current thread, or waits for one until the deadline (0: not at all). Its number,
  * -EAGAIN, or -EINTR. No lock held.
  */
-int64_t signal_wait_in(sigset set, nanoseconds_t deadline, struct linux_siginfo *info);
+int64_t signal_wait_in(signal_set set, nanoseconds_t deadline, struct linux_siginfo *info);
 /* All that is pending for the current thread, blocked or not. */
-sigset signal_pending_set(void);
+signal_set signal_pending_set(void);
 /* Marks the thread and brings it into the kernel. signals->mutex held. */
 void signal_notify_thread(struct thread_signals *thread);
 /* Pending signals of the process in `set` find a thread that takes them. signals->mutex held. */
-void signal_retarget(struct process_signals *signals, struct thread_signals *except, sigset set);
+void signal_retarget(struct process_signals *signals, struct thread_signals *except, signal_set set);
 /* Marks or unmarks the current thread after its mask or what is pending changed. signals->mutex held. */
 void signal_recalculate(struct thread_signals *thread);
 /* The current thread's mask; KILL and STOP are left out. */
-void signal_set_mask(struct lthread *thread, sigset mask);
-void signal_set_mask_locked(struct thread_signals *thread, sigset mask);
+void signal_set_mask(struct lthread *thread, signal_set mask);
+void signal_set_mask_locked(struct thread_signals *thread, signal_set mask);
 /* A timer's signal: to the process, or to the thread when not NULL. What became of the record. No lock above RANK_ABI_TIMER. */
 enum signal_record_fate { RECORD_QUEUED, RECORD_WAS_QUEUED, RECORD_IGNORED };
 enum signal_record_fate signal_send_record(struct process *process, struct lthread *thread, struct signal_record *record);
@@ -176,12 +176,12 @@ struct signal_frame {
     int signal;
     const struct linux_siginfo *info;
     const struct signal_action *action;
-    sigset mask; /* to be restored by rt_sigreturn */
+    signal_set mask; /* to be restored by rt_sigreturn */
 };
 /* Builds the frame on the user's stack and points *regs at the handler. 0 or -EFAULT. */
 int signal_frame_push(struct lthread *thread, struct user_regs *regs, const struct signal_frame *frame);
 /* Undoes it: registers, FP state, alternate stack. *mask is the one to be restored. 0 or -EFAULT. */
-int signal_frame_pop(struct lthread *thread, struct user_regs *regs, sigset *mask);
+int signal_frame_pop(struct lthread *thread, struct user_regs *regs, signal_set *mask);
 /* What a call returns to user mode. */
 void signal_regs_set_result(struct user_regs *regs, int64_t result);
 /* The call is made again: with this number. */

@@ -97,7 +97,7 @@ void signal_stop_here(struct lthread *thread)
     signal_report(thread->process);
 }
 
-static void flush_all(struct process_signals *signals, sigset set)
+static void flush_all(struct process_signals *signals, signal_set set)
 {
     signal_queue_flush_plain(&signals->queue, set);
     LIST_FOR_EACH(node, &signals->threads)

@@ -143,7 +143,7 @@ static const struct file_ops signalfd_ops = {
     .release = signalfd_release,
 };
 
-static int64_t create(sigset mask, uint32_t flags)
+static int64_t create(signal_set mask, uint32_t flags)
 {
     struct signalfd *sfd = kzalloc(sizeof *sfd);
     struct file *file = sfd ? file_create(&signalfd_ops, LINUX_O_RDWR | (flags & LINUX_O_NONBLOCK), sfd) : NULL;
@@ -158,7 +158,7 @@ static int64_t create(sigset mask, uint32_t flags)
     return fd;
 }
 
-static int64_t change(int32_t fd, sigset mask)
+static int64_t change(int32_t fd, signal_set mask)
 {
     struct file *file;
     int error = fd_get(fd, &file);
@@ -177,7 +177,7 @@ static int64_t change(int32_t fd, sigset mask)
 
 int64_t sys_signalfd4(int32_t fd, uaddr_t set, uint64_t set_size, uint32_t flags)
 {
-    sigset mask;
+    signal_set mask;
     if (set_size != sizeof mask)
         return -EINVAL;
     if (user_read(&mask, set, sizeof mask))

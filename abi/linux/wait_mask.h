@@ -11,7 +11,7 @@
 /* mask 0: none. -EINVAL, -EFAULT. */
 static inline int wait_mask_begin(uaddr_t mask, uint64_t size)
 {
-    sigset set;
+    signal_set set;
 
     if (!mask)
         return 0;

@@ -141,7 +141,7 @@ static void restore_regs(struct user_regs *regs, const struct sigcontext *contex
     regs->eflags = (flags & ~(uint64_t)FLAGS_RESTORED) | (context->eflags & FLAGS_RESTORED);
 }
 
-int signal_frame_pop(struct lthread *thread, struct user_regs *regs, sigset *mask)
+int signal_frame_pop(struct lthread *thread, struct user_regs *regs, signal_set *mask)
 {
     struct rt_sigframe in;
     if (user_read(&in, regs->rsp - sizeof in.return_address, sizeof in))

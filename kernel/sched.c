@@ -221,6 +221,18 @@ static struct thread *pick_direct(struct cpu *cpu)
     return next;
 }
 
+/*
+ * The lock that a parking thread gave away goes first, for once thread->lock is free the thread may run, end, and take
+ * the memory of that lock with it. thread->lock was taken inside it, so they exchange the interrupt state to go back to.
+ */
+static void release_given(struct spinlock *given, struct spinlock *inner)
+{
+    uint8_t interrupts = inner->interrupts;
+    inner->interrupts = given->interrupts;
+    given->interrupts = interrupts;
+    spin_release(given);
+}
+
 void sched_tail(void)
 {
     struct cpu *cpu = cpu_self();
@@ -228,12 +240,15 @@ void sched_tail(void)
     struct thread *thread = cpu->tail_thread;
     struct spinlock *lock = cpu->tail_lock;
     cpu->tail = TAIL_NONE;
-    if (kind == TAIL_PARK)
-        thread_parked(thread);
-    else if (kind == TAIL_EXIT)
-        thread_gone(thread);
-    if (kind != TAIL_NONE && lock)
+    if (kind == TAIL_UNLOCK) {
         spin_release(lock);
+    } else if (kind == TAIL_PARK) {
+        if (lock)
+            release_given(lock, &thread->lock);
+        thread_parked(thread);
+    } else if (kind == TAIL_EXIT) {
+        thread_gone(thread);
+    }
 }
 
 static void switch_to(struct cpu *cpu, struct thread *next, enum tail_kind kind, struct spinlock *lock)

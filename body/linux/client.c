@@ -148,7 +148,9 @@ static void process_gone(struct async_work *work)
 
 static void process_ready(struct host_watch *watch, UNUSED uint32_t events)
 {
-    kernel_async(&CONTAINER_OF(watch, struct host_process, watch)->gone);
+    struct host_process *process = CONTAINER_OF(watch, struct host_process, watch);
+    if (!atomic32_swap(&process->noticed, 1)) /* the host tells of the exit, and again of the reaping */
+        kernel_async(&process->gone);
 }
 
 static void hello(struct client *client, uint32_t index, int32_t pid)

@@ -38,6 +38,7 @@ struct host_process {
     int pidfd;
     struct host_watch watch;
     struct async_work gone;
+    struct atomic32 noticed;
     bool dead;            /* under client->lock */
 };
 

@@ -17,6 +17,12 @@ struct host_file {
     int write_fd; /* O_RDWR, or -1 */
 };
 
+/*
+ * Most file systems cannot promise not to block in a buffered write. A small one only goes to the page cache, and is made in
+ * place: the way to the pool and back would cost many times its price.
+ */
+#define HOST_WRITE_DIRECT_MAX ((size_t)16 << 10)
+
 /* Takes over both descriptors. NULL (descriptors closed): no memory. */
 struct host_file *host_file_create(int fd, int write_fd);
 struct host_file *host_file_ref(struct host_file *file);

@@ -119,7 +119,8 @@ static int64_t transfer(long number, int fd, const struct iovec *vector, uint64_
     int64_t result = host_raw(number, fd, (uintptr_t)vector, 1, offset, 0, (uint64_t)(flags | RWF_NOWAIT));
     if (result != -EAGAIN && result != -EOPNOTSUPP)
         return result;
-    if (result == -EOPNOTSUPP && lives_in_memory(fd))
+    bool small = number == SYS_pwritev2 && vector->iov_len <= HOST_WRITE_DIRECT_MAX;
+    if (result == -EOPNOTSUPP && (small || lives_in_memory(fd)))
         return host_raw(number, fd, (uintptr_t)vector, 1, offset, 0, (uint64_t)flags);
     return host_raw_pooled(number, fd, (uintptr_t)vector, 1, offset, 0, (uint64_t)flags);
 }

@@ -14,10 +14,22 @@
 #include "kernel/memobj.h"
 #include "kernel/task.h"
 
-/* Words in memobjs: one table for all, prepared with the first address space. */
-static struct futex_table shared_table;
-static struct atomic32 shared_ready = ATOMIC_INIT(0);
-static struct spinlock shared_prepare_lock = SPINLOCK_INIT(RANK_FUTEX_GRAPH);
+#define BUCKET_INIT(i)                                                                                                 \
+    {                                                                                                                  \
+        .lock = SPINLOCK_INIT(RANK_FUTEX_BUCKET), .entries = {                                                         \
+            &shared_table.buckets[i].entries,                                                                          \
+            &shared_table.buckets[i].entries                                                                           \
+        }                                                                                                              \
+    }
+
+/* Words in memobjs: one table for all. Made by the compiler, since nothing comes before the first address space. */
+static struct futex_table shared_table = {
+    .census = shared_table.own_census,
+    .pi_mutex = {.state_lock = SPINLOCK_INIT(RANK_WAITQ),
+                 .waiters = {&shared_table.pi_mutex.waiters, &shared_table.pi_mutex.waiters},
+                 .rank = RANK_FUTEX_PI},
+    .buckets = {FUTEX_REPEAT_64(BUCKET_INIT)},
+};
 
 /* --- tables ------------------------------------------------------------------------------------------ */
 
@@ -31,24 +43,10 @@ static void table_init(struct futex_table *table)
     table->census = table->own_census;
 }
 
-static void shared_prepare(void)
-{
-    if (atomic32_load_acquire(&shared_ready))
-        return;
-    spin_lock(&shared_prepare_lock);
-    if (!atomic32_load_relaxed(&shared_ready)) {
-        table_init(&shared_table);
-        futex_pi_init();
-        atomic32_store_release(&shared_ready, 1);
-    }
-    spin_unlock(&shared_prepare_lock);
-}
-
 struct futex_table *futex_table_create(void)
 {
     struct futex_table *table = kzalloc(sizeof(*table));
 
-    shared_prepare();
     if (table)
         table_init(table);
     return table;

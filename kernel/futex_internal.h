@@ -38,6 +38,13 @@ struct futex_bucket *futex_key_bucket(const struct futex_key *key);
 /* The census counter of a key, NULL when it has none. */
 struct atomic32 *futex_key_counter(const struct futex_key *key);
 
+/* For tables that the compiler initialises. */
+#define FUTEX_REPEAT_8(item, i)                                                                                        \
+    item(i), item(i + 1), item(i + 2), item(i + 3), item(i + 4), item(i + 5), item(i + 6), item(i + 7)
+#define FUTEX_REPEAT_64(item)                                                                                          \
+    FUTEX_REPEAT_8(item, 0), FUTEX_REPEAT_8(item, 8), FUTEX_REPEAT_8(item, 16), FUTEX_REPEAT_8(item, 24),              \
+        FUTEX_REPEAT_8(item, 32), FUTEX_REPEAT_8(item, 40), FUTEX_REPEAT_8(item, 48), FUTEX_REPEAT_8(item, 56)
+
 struct futex_pi_waiter;
 
 struct futex_entry {
@@ -97,8 +104,6 @@ struct futex_pi_waiter {
 
 /* True when PI waiters are queued under the key. */
 bool futex_pi_present(const struct futex_key *key);
-/* Once, when the shared table is made. */
-void futex_pi_init(void);
 /* A fresh waiter for `target`, whose key moves into it. */
 void futex_pi_waiter_init(struct futex_pi_waiter *waiter, const struct futex_key *target, uaddr_t address, uint32_t id);
 /* The following want the pi_mutex of the target's table. */

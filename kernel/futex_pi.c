@@ -28,8 +28,10 @@
 
 static struct spinlock graph_lock = SPINLOCK_INIT(RANK_FUTEX_GRAPH);
 /* under graph_lock */
-static struct list graph_states[GRAPH_CHAINS];  /* by key */
-static struct list graph_waiters[GRAPH_CHAINS]; /* by thread id */
+#define STATES_INIT(i) {&graph_states[i], &graph_states[i]}
+#define WAITERS_INIT(i) {&graph_waiters[i], &graph_waiters[i]}
+static struct list graph_states[GRAPH_CHAINS] = {FUTEX_REPEAT_64(STATES_INIT)};    /* by key */
+static struct list graph_waiters[GRAPH_CHAINS] = {FUTEX_REPEAT_64(WAITERS_INIT)}; /* by thread id */
 static struct atomic32 graph_state_count = ATOMIC_INIT(0); /* a hint, for those who hope for none */
 
 typedef enum futex_owner_state owner_state_function(uint32_t id);
@@ -42,14 +44,6 @@ static enum futex_owner_state owner_state(uint32_t id)
     owner_state_function *state = (owner_state_function *)atomic_ptr_load_acquire(&owner_state_of);
 
     return state ? state(id) : FUTEX_OWNER_GONE;
-}
-
-void futex_pi_init(void)
-{
-    for (uint32_t i = 0; i < GRAPH_CHAINS; i++) {
-        list_init(&graph_states[i]);
-        list_init(&graph_waiters[i]);
-    }
 }
 
 /* --- the graph --------------------------------------------------------------------------------------- */

@@ -60,6 +60,8 @@ static struct task *own_task(void) { return thread_current()->task; }
 static void change_then_wake(void *argument UNUSED)
 {
     struct wait_job job = {.word = private_word(WORD_A)};
+    if (sim_chance(2))
+        sim_user_swap(WORD_A, 0); /* else the page has to be brought in first */
     wait_start(own_task(), &job);
     sim_user_swap(WORD_A, 1);
     futex_wake(private_word(WORD_A), 1, FUTEX_BITSET_ALL);
@@ -72,6 +74,8 @@ SIM_TEST(wake_between_check_and_enqueue_is_not_lost, .schedules = 6000) { in_tas
 static void change_then_ask_census(void *argument UNUSED)
 {
     struct wait_job job = {.word = private_word(WORD_A)};
+    if (sim_chance(2))
+        sim_user_swap(WORD_A, 0); /* else the page has to be brought in first */
     wait_start(own_task(), &job);
     sim_user_swap(WORD_A, 1);
     if (atomic32_load_relaxed(&futex_census(own_task()->aspace)[futex_census_index(WORD_A)]))

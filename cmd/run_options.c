@@ -277,9 +277,9 @@ static int take_option(struct run_options *options, int option, char *value)
 static int refuse(char **argv)
 {
     const char *word = argv[optind - 1];
-    if (optopt >= 256 || (!strncmp(word, "--", 2) && optopt))
-        complain("run: %s", optopt >= 256 ? "an option's value is missing; `hyla run --help` lists them" : "that option takes no value");
-    else if (optopt)
+    if (optopt >= 256)
+        complain("run: option '%s' takes no value", word);
+    else if (optopt && strncmp(word, "--", 2))
         complain("run: unknown option '-%c'; `hyla run --help` lists them", optopt);
     else
         complain("run: unknown or ambiguous option '%s'; `hyla run --help` lists them", word);

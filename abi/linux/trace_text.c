@@ -84,7 +84,9 @@ static void add_bits(struct trace_text *text, const struct call_value *values, u
 {
     const char *separator = "";
     for (; values->name; values++) {
-        if (!values->value || (bits & values->value) != values->value)
+        /* The one value 0 is O_RDONLY, which the two bits of the access mode being clear mean. */
+        bool wanted = values->value ? (bits & values->value) == values->value : !(bits & 3);
+        if (!wanted)
             continue;
         text_add(text, "%s%s", separator, values->name);
         separator = "|";

@@ -382,10 +382,10 @@ def workers_may_be_chosen(c):
 @test
 def trace_goes_to_a_file(c):
     log = os.path.join(c.folder, "log")
-    want(c.hyla_run("run", f"--trace={log}", "cat", "/etc/hostname"), 0)
+    want(c.hyla_run("run", f"--trace={log}", "dash", "-c", "cat /etc/hostname; kill -TERM $$"), -signal.SIGTERM)
     with open(log, encoding="utf-8") as file:
         text = file.read()
-    for wanted in ("execve(", "openat(AT_FDCWD, \"/etc/hostname\", O_RDONLY", "+++ exited with 0 +++"):
+    for wanted in ("execve(", "openat(AT_FDCWD, \"/etc/hostname\", O_RDONLY", "+++ exited with 0 +++", "--- SIGCHLD {", "kill(1, SIGTERM", "+++ killed by SIGTERM +++"):
         if wanted not in text:
             raise Failure(f"no {wanted!r} in the trace:\n{text[-1500:]}")
 

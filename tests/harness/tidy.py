@@ -50,7 +50,8 @@ def no_leftovers(root):
 
 def every_header_is_used(root):
     text = "\n".join(read(path) for path in sources(root, "kernel", "abi", "body", "cmd", "arch", "tests", "bench"))
-    used = {os.path.basename(name) for name in INCLUDE.findall(text)}
+    text_of_build = "\n".join(map(read, glob.glob(os.path.join(root, "**/meson.build"), recursive=True)))  # -include
+    used = {os.path.basename(name) for name in INCLUDE.findall(text)} | set(re.findall(r"\w+\.h\b", text_of_build))
     dead = [os.path.relpath(path, root) for path in sources(root, "kernel", "abi", "body", "cmd")
             if path.endswith(".h") and os.path.basename(path) not in used]
     if dead:

@@ -162,7 +162,7 @@ static uint64_t first_expiry(struct signal_timer *timer, uint32_t flags, uint64_
 
 int64_t sys_timer_settime(int32_t id, uint32_t flags, const struct linux_itimerspec *setting, struct linux_itimerspec *old)
 {
-    if (!timespec_valid(&setting->value) || !timespec_valid(&setting->interval))
+    if (!setting || !timespec_valid(&setting->value) || !timespec_valid(&setting->interval))
         return -EINVAL;
     struct signal_timer *timer = get(id);
     if (!timer)

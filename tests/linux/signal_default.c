@@ -214,7 +214,7 @@ static void exec_keeps_ignored(char **argv)
         handle(SIGUSR2, note, 0);
         block(SIGHUP);
         kill(getpid(), SIGHUP);
-        execl("/proc/self/exe", argv[0], "after-exec", NULL);
+        execl(argv[0], argv[0], "after-exec", NULL);
         _exit(9);
     }
     CHECK(wait_for(pid) == 0);

@@ -25,6 +25,7 @@ static struct {
     uint64_t seed;
     double scale;
     bool list;
+    bool stop; /* at the first failure */
 } options = {.scale = 1};
 
 /* Told to the parent through shared memory: which seed a child is at, and how many it has done. */
@@ -126,11 +127,12 @@ static bool selected(const struct sim_test *test)
 
 static void usage(void)
 {
-    fprintf(stderr, "usage: sim_test [--list] [--test NAME] [--seed N] [--from N] [--scale FACTOR] [--trace]\n"
+    fprintf(stderr, "usage: sim_test [--list] [--test NAME] [--seed N] [--from N] [--scale FACTOR] [--stop] [--trace]\n"
                     "  --test NAME    only tests with this in their name\n"
                     "  --seed N       one schedule, of exactly the named test\n"
                     "  --from N       the first seed (0)\n"
                     "  --scale F      so many times the usual number of schedules\n"
+                    "  --stop         at the first failure\n"
                     "  --trace        print every switch of CPUs\n");
     exit(2);
 }
@@ -147,6 +149,8 @@ static void parse_options(char **argv)
     for (int i = 1; argv[i]; i++) {
         if (strcmp(argv[i], "--list") == 0)
             options.list = true;
+        else if (strcmp(argv[i], "--stop") == 0)
+            options.stop = true;
         else if (strcmp(argv[i], "--trace") == 0)
             sim.trace = true;
         else if (strcmp(argv[i], "--test") == 0)
@@ -181,6 +185,8 @@ int main(int argc UNUSED, char **argv)
             failed++;
         schedules += progress->schedules;
         points += progress->points;
+        if (failed && options.stop)
+            break;
     }
     if (options.list)
         return 0;

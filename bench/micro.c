@@ -60,7 +60,7 @@ static long futex(_Atomic uint32_t *word, int operation, uint32_t value)
 static void getpid_many(uint64_t count)
 {
     while (count--)
-        syscall(SYS_getpid);
+        getpid();
 }
 
 static void clock_many(uint64_t count)

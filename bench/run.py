@@ -19,7 +19,7 @@ import time
 def work(n):
     total = 0
     for i in range(n):
-        total = (total * 31 + i) % 1000003
+        total = (total * 31 + i) %% 1000003
     return total
 start = time.perf_counter(); work(%d); print((time.perf_counter() - start) * 1e9)
 """

@@ -92,15 +92,15 @@ static bool leave_list(struct lthread *self, int32_t wait_status)
 
     lthread_cpu_time(self, &user_ns, &system_ns);
     mutex_lock(&process->mutex);
-    /* Without exit_group a process's status is its leader's. */
-    if (!process->exiting && self->tid == process->pid)
-        process->exit_status = wait_status;
     atomic64_add_relaxed(&process->dead_user_ns, user_ns);
     atomic64_add_relaxed(&process->dead_system_ns, system_ns);
     list_remove(&self->process_link);
     process->thread_count--;
     process->leaving_count++;
     bool last = process->thread_count == 0;
+    /* Without exit_group a process's status is that of its last thread. */
+    if (last && !process->exiting)
+        process->exit_status = wait_status;
     mutex_unlock(&process->mutex);
     return last;
 }

@@ -31,7 +31,7 @@ int64_t sys_set_tid_address(uaddr_t address)
 /* May the caller put `target` into the group? */
 static int check_setpgid_locked(struct process *self, struct process *target, int32_t pgid)
 {
-    if (target->state >= PROCESS_ZOMBIE)
+    if (target->state == PROCESS_DEAD)
         return -ESRCH;
     if (target != self && target->parent != self)
         return -ESRCH;

@@ -424,6 +424,12 @@ int fdtable_unshare(struct process *process)
 
     if (atomic32_load_acquire(&table->users) == 1)
         return 0;
+    /* Threads use the table without a reference of their own, so it cannot be changed under them. */
+    mutex_lock(&process->mutex);
+    bool alone = process->thread_count <= 1;
+    mutex_unlock(&process->mutex);
+    if (!alone)
+        return -EINVAL;
     copy = fdtable_copy(table);
     if (!copy)
         return -ENOMEM;

@@ -162,7 +162,7 @@ struct fdtable *fdtable_copy(struct fdtable *from); /* fork */
 struct fdtable *fdtable_ref(struct fdtable *table);
 /* The last one closes everything, on behalf of `process`. */
 void fdtable_unref(struct fdtable *table, struct process *process);
-/* unshare(CLONE_FILES): a private copy if shared. -ENOMEM. */
+/* unshare(CLONE_FILES): a private copy if shared with other processes. -ENOMEM; -EINVAL with several threads. */
 int fdtable_unshare(struct process *process);
 /* exec: a private copy if shared, close-on-exec descriptors closed. */
 int fdtable_exec(struct process *process);

@@ -174,7 +174,7 @@ int vfs_open_path(struct path *path, uint32_t flags, struct file **file)
  */
 static int open_anonymous(struct file *found, uint32_t flags, struct file **file)
 {
-    static const char *const streams[] = {"pipe", "fifo", "tty", "file", "char", "console", "stream"};
+    static const char *const streams[] = {"pipe", "tty", "file", "device", "directory"};
     uint32_t mask = access_mask(flags);
 
     for (size_t i = 0; i < ARRAY_SIZE(streams); i++) {

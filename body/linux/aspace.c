@@ -57,6 +57,7 @@ int body_aspace_create(struct aspace *aspace)
         user_learn_fp_size(client);
     }
     aspace->body = client;
+    futex_census_place(aspace, (struct atomic32 *)client->pages->census);
     aspace->floor = 0x10000;
     aspace->ceiling = 0x7ffffffff000;
     error = aspace_add_body_region(aspace, SITE_TABLE_BASE, SITE_TABLE_SIZE, 0, "[hyla]");

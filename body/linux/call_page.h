@@ -20,7 +20,9 @@
 #ifndef BODY_LINUX_CALL_PAGE_H
 #define BODY_LINUX_CALL_PAGE_H
 
+#ifndef __ASSEMBLER__
 #include <stdint.h>
+#endif
 
 /* --- where the stub lives in a client's address space ------------------------------------------------ */
 
@@ -43,6 +45,7 @@
 #define CLIENT_THREADS_MAX 4096u
 #define CALL_SLOT_SIZE 8192u
 #define CALL_PAGES_HEADER_SIZE 4096u
+#define CALL_PAGES_CENSUS 1024
 #define CALL_PAGES_SIZE (CALL_PAGES_HEADER_SIZE + (uint64_t)CLIENT_THREADS_MAX * CALL_SLOT_SIZE)
 
 /* The host signal that brings a running thread into the kernel: SIGURG, whose default is to be ignored. */
@@ -86,6 +89,8 @@ enum stub_operation {
     STUB_FP_SAVE,       /* [0] to, [1] most bytes: copies the frame's FP state to user memory; result: bytes */
     STUB_FP_LOAD,       /* [0] from, [1] bytes */
     STUB_FP_RESET,
+    STUB_COPY_IN,        /* [0] from, [1] bytes: user memory into the slot's data; result: bytes until the first fault */
+    STUB_COPY_OUT,       /* [0] to, [1] bytes: the other way */
     STUB_CAS32,         /* [0] address, [1] expected, [2] desired; result: previous value, or -EFAULT */
     STUB_TRAP,          /* leave the fast path: come back as a trapped entry */
     STUB_CLONE_THREAD,  /* [0] index of the new slot, [1] nonce; result: inner thread id */
@@ -140,6 +145,8 @@ _Static_assert(sizeof(struct call_slot) == CALL_SLOT_SIZE, "a slot is two pages"
 
 struct call_pages_header {
     uint64_t pending[CLIENT_THREADS_MAX / 64]; /* slots posted since the doorbell was last answered */
+    uint8_t padding[CALL_PAGES_CENSUS - CLIENT_THREADS_MAX / 8];
+    uint32_t census[256]; /* waiters of private futexes, by hash: kernel/futex.h says why a zero here means nobody */
 };
 _Static_assert(sizeof(struct call_pages_header) <= CALL_PAGES_HEADER_SIZE, "the header is one page");
 

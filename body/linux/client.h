@@ -26,6 +26,7 @@
 #include "kernel/aspace.h"
 #include "kernel/body.h"
 #include "kernel/errno.h"
+#include "kernel/futex.h"
 #include "kernel/task.h"
 #include "kernel/thread.h"
 

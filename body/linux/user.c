@@ -9,6 +9,7 @@
 #include "body/linux/client.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -347,6 +348,7 @@ static int fork_client(struct user_thread *parent, struct thread *child, struct 
     }
     user->inner_tid = (int32_t)result;
     child_aspace->body = client;
+    futex_census_place(child_aspace, (struct atomic32 *)client->pages->census);
     child->user = user;
     return 0;
 }
@@ -433,17 +435,23 @@ static int32_t find_outer_tid(struct user_thread *user)
     return found;
 }
 
+static int32_t outer_tid(struct user_thread *user)
+{
+    int32_t tid = (int32_t)atomic32_load(&user->outer_tid);
+    if (tid == 0) {
+        tid = find_outer_tid(user);
+        atomic32_store(&user->outer_tid, (uint32_t)tid);
+    }
+    return tid;
+}
+
 void body_user_kick(struct thread *thread)
 {
     struct user_thread *user = thread->user;
     slot_fence();
     if (!user || thread == thread_current() || atomic32_load(&user->mode) != MODE_USER || atomic32_load(&user->lost))
         return;
-    int32_t tid = (int32_t)atomic32_load(&user->outer_tid);
-    if (tid == 0) {
-        tid = find_outer_tid(user);
-        atomic32_store(&user->outer_tid, (uint32_t)tid);
-    }
+    int32_t tid = outer_tid(user);
     struct host_process *process = __atomic_load_n(&user->process, __ATOMIC_ACQUIRE);
     int32_t pid = process ? process->pid : (int32_t)atomic32_load(&user->client->ready_pid);
     if (tid > 0 && pid > 0) {
@@ -452,21 +460,45 @@ void body_user_kick(struct thread *thread)
     }
 }
 
+static uint64_t process_cpu_ns(int32_t pid)
+{
+    struct timespec used;
+    /* Another process's CPU clock, as clock_getcpuclockid(3) encodes it: ~pid << 3 | SCHED. */
+    if (clock_gettime((clockid_t)(((unsigned)~pid << 3) | 2), &used) < 0)
+        return 0;
+    return (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
+}
+
+/* The host has a clock for a foreign process but none for one thread in it: /proc says it. */
+static uint64_t thread_cpu_ns(int32_t pid, int32_t tid)
+{
+    char path[64], text[64];
+    snprintf(path, sizeof path, "/proc/%d/task/%d/schedstat", pid, tid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[got > 0 ? got : 0] = 0;
+    return strtoull(text, NULL, 10);
+}
+
+/* The host counts a program's and its stub's time as one: all of it is user time here. */
 void body_user_cpu_time(struct thread *thread, uint64_t *user_ns, uint64_t *system_ns)
 {
     struct user_thread *user = thread->user;
     *user_ns = *system_ns = 0;
     if (!user)
         return;
-    int32_t tid = (int32_t)atomic32_load(&user->outer_tid);
-    if (tid == 0) {
-        tid = find_outer_tid(user);
-        atomic32_store(&user->outer_tid, (uint32_t)tid);
+    struct host_process *process = __atomic_load_n(&user->process, __ATOMIC_ACQUIRE);
+    int32_t pid = process ? process->pid : (int32_t)atomic32_load(&user->client->ready_pid);
+    if (pid == 0)
+        return;
+    if (atomic32_load(&user->client->thread_count) <= 1) {
+        *user_ns = process_cpu_ns(pid);
+        return;
     }
-    struct timespec used;
-    /* A thread's CPU clock as clock_getcpuclockid(3) encodes it: ~tid << 3 | PERTHREAD | SCHED. */
-    if (tid > 0 && clock_gettime((clockid_t)(((unsigned)~tid << 3) | 6), &used) == 0)
-        *user_ns = (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
+    int32_t tid = outer_tid(user);
+    *user_ns = tid > 0 ? thread_cpu_ns(pid, tid) : 0;
 }
 
 void body_user_publish_ids(struct thread *thread, int32_t process_id, int32_t thread_id, int32_t parent_id)

@@ -94,23 +94,25 @@ fast_interrupted:
 gate_interrupt:
     ud2
 
-/* Form 2 sites: the comparison that follows makes the flags dead, so the number can be looked at. */
-    .globl fast_entry_dynamic
-fast_entry_dynamic:
-    cmp $39, %eax
-    je local_getpid
-    cmp $186, %eax
-    je local_gettid
-    jmp fast_entry
-
 /* Where calls go when the program has taken %gs for itself: all registers survive an exception. */
     .globl gate_slow
 gate_slow:
     ud2
 
-/* Calls that need nobody. They use rax, rcx and r11 only and keep the flags. */
-    .globl local_begin, local_end, local_getpid, local_gettid, local_getppid
+/* Form 2 sites: the comparison that follows makes the flags dead, so the number can be looked at. */
+    .globl fast_entry_dynamic, local_begin
 local_begin:
+fast_entry_dynamic:
+    cmp $39, %eax
+    je local_getpid
+    cmp $202, %eax
+    je local_futex
+    cmp $186, %eax
+    je local_gettid
+    jmp fast_entry
+
+/* Calls that need nobody. They use rax, rcx and r11 only and keep the flags. */
+    .globl local_end, local_getpid, local_gettid, local_getppid, local_futex, local_futex_word
 local_getpid:
     mov %gs:T_SLOT, %rax
     mov S_PROCESS_ID(%rax), %eax
@@ -122,6 +124,47 @@ local_gettid:
 local_getppid:
     mov %gs:T_SLOT, %rax
     mov S_PARENT_ID(%rax), %eax
+    jmp *%r11
+/*
+ * Private futex calls that end at once (from form 2 sites only: flags are dead). A wait whose word differs: EAGAIN. A
+ * wake while the census knows no waiter: 0; the fence orders the program's store before the look.
+ */
+local_futex:
+    test $3, %dil
+    jnz fast_entry
+    cmp $129, %esi
+    je 1f
+    test %r10, %r10
+    jnz fast_entry
+    cmp $128, %esi
+    je local_futex_word
+    test %r9d, %r9d
+    jz fast_entry
+    cmp $137, %esi
+    je local_futex_word
+    cmp $393, %esi
+    jne fast_entry
+local_futex_word:
+    cmp %edx, (%rdi)
+    je fast_entry
+    mov $-11, %rax
+    jmp *%r11
+1:  lock orq $0, %gs:T_SCRATCH
+    mov %rcx, %gs:T_SCRATCH
+    mov %rdi, %rax
+    mov %rdi, %rcx
+    shr $2, %rax
+    shr $10, %rcx
+    xor %rcx, %rax
+    shr $8, %rcx
+    xor %rcx, %rax
+    movzbl %al, %eax
+    movabs $CENSUS_ADDRESS, %rcx
+    cmpl $0, (%rcx, %rax, 4)
+    mov %gs:T_SCRATCH, %rcx
+    mov $202, %eax
+    jne fast_entry
+    xor %eax, %eax
     jmp *%r11
 local_end:
 

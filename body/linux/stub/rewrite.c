@@ -279,15 +279,14 @@ void rewrite_settle(struct host_context *context)
 {
     uint64_t rip = context->rip;
     if ((rip >= (uint64_t)local_begin && rip < (uint64_t)local_end) || rip == (uint64_t)fast_entry) {
-        /* entered from a thunk: begin again at the site; rcx says which */
-        struct thunk *thunk = thunk_at(context->rcx - 7, 1);
-        if (thunk) {
-            context->rip = thunk->site;
-        } else if ((thunk = thunk_at(context->rcx - 2, 2))) {
-            int in_getpid = rip >= (uint64_t)local_getpid && rip < (uint64_t)local_gettid;
-            if (rip != (uint64_t)fast_entry)
-                context->rax = in_getpid ? 39 : 186;
-            context->rip = thunk->site;
+        /* Entered from a thunk: begin again at the site. r11 says which: form 1 goes on behind the site, form 2 in the tail. */
+        uint64_t resume = context->r11;
+        if (resume >= STUB_THUNKS_BASE && resume < STUB_THUNKS_BASE + (uint64_t)table_used * THUNK_SIZE) {
+            context->rip = thunks[(resume - STUB_THUNKS_BASE) / THUNK_SIZE].site;
+            if (rip != (uint64_t)fast_entry && rip >= (uint64_t)local_getpid)
+                context->rax = rip >= (uint64_t)local_futex ? 202 : rip >= (uint64_t)local_gettid ? 186 : 39;
+        } else if (thunk_at(resume - 7, 1)) {
+            context->rip = resume - 7;
         }
         return;
     }

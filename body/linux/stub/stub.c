@@ -33,6 +33,9 @@ CHECK_OFFSET(struct stub_thread, resume, T_RESUME);
 CHECK_OFFSET(struct stub_thread, eflags, T_EFLAGS);
 CHECK_OFFSET(struct stub_thread, stack, T_STACK);
 CHECK_OFFSET(struct stub_thread, pending, T_PENDING);
+CHECK_OFFSET(struct stub_thread, scratch, T_SCRATCH);
+_Static_assert(CENSUS_ADDRESS == CALL_PAGES_BASE + CALL_PAGES_CENSUS, "census");
+CHECK_OFFSET(struct call_pages_header, census, CALL_PAGES_CENSUS);
 CHECK_OFFSET(struct call_slot, kind, S_KIND);
 CHECK_OFFSET(struct call_slot, rax, S_RAX);
 CHECK_OFFSET(struct call_slot, rdi, S_RDI);
@@ -263,6 +266,22 @@ static long load_fp(struct host_context *context, const void *from, uint64_t siz
     return stub_copy(context->fp_state, from, size);
 }
 
+/* A page of the program's at a time, so that the count stops at the first that faults. */
+static long copy_data(struct call_slot *slot, char *program, uint64_t size, int out)
+{
+    uint64_t moved = 0;
+    while (moved < size && size <= sizeof slot->data) {
+        uint64_t piece = 4096 - ((uint64_t)(program + moved) & 4095);
+        if (piece > size - moved)
+            piece = size - moved;
+        uint8_t *data = slot->data + moved;
+        if (out ? stub_copy(program + moved, data, piece) : stub_copy(data, program + moved, piece))
+            break;
+        moved += piece;
+    }
+    return (long)moved;
+}
+
 static long carry_out(struct stub_thread *self, struct stub_command *command, struct host_context *context)
 {
     uint64_t *a = command->arguments;
@@ -290,6 +309,8 @@ static long carry_out(struct stub_thread *self, struct stub_command *command, st
             *(uint64_t *)(context->fp_state + 512) = 0;
         }
         return 0;
+    case STUB_COPY_IN: return copy_data(self->slot, (char *)a[0], a[1], 0);
+    case STUB_COPY_OUT: return copy_data(self->slot, (char *)a[0], a[1], 1);
     case STUB_CAS32: return stub_cas((uint32_t *)a[0], (uint32_t)a[1], (uint32_t)a[2]);
     case STUB_TRAP: return 0;
     case STUB_CLONE_THREAD: return clone_thread((uint32_t)a[0], a[1], 0, context);
@@ -460,6 +481,10 @@ static void on_fault(struct stub_thread *self, int signal, const struct host_sig
     uint64_t rip = context->rip;
     if (in_range(rip, stub_copy_begin, stub_copy_end) || in_range(rip, stub_cas_begin, stub_cas_end)) {
         context->rip = (uint64_t)stub_copy_failed;
+        return;
+    }
+    if (rip == (uint64_t)local_futex_word) { /* no such word: the kernel says it better */
+        context->rip = (uint64_t)fast_entry;
         return;
     }
     if (signal == SIG_ILL && (rip == (uint64_t)gate_trap || rip == (uint64_t)gate_interrupt || rip == (uint64_t)gate_slow)) {

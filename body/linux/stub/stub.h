@@ -20,8 +20,12 @@
 #define T_EFLAGS 32
 #define T_STACK 40
 #define T_PENDING 48
+#define T_SCRATCH 56
 
 /* Offsets in struct call_slot (checked in stub.c). */
+/* Where the census of futex waiters is (CALL_PAGES_BASE + CALL_PAGES_CENSUS). */
+#define CENSUS_ADDRESS 0x6ffc00000400
+
 #define S_KIND 4
 #define S_RAX 8
 #define S_RDI 16
@@ -58,6 +62,7 @@ struct stub_thread {
     void *stack;
     uint32_t pending; /* an interrupt arrived while in the stub */
     uint32_t index;
+    uint64_t scratch;
     uint32_t hello; /* this thread is a new host process and has to say so */
     int fds[STUB_FD_REGISTERS];
     uint32_t fd_count;
@@ -120,7 +125,7 @@ void rewrite_init(void);
 
 extern char stub_text[], stub_copy_begin[], stub_copy_end[], stub_copy_failed[];
 extern char stub_exit_begin[], stub_exit_end[], gate_trap[], gate_interrupt[], gate_slow[], gate_start[];
-extern char local_begin[], local_end[], local_getpid[], local_gettid[], local_getppid[];
+extern char local_begin[], local_end[], local_getpid[], local_gettid[], local_getppid[], local_futex[], local_futex_word[];
 extern char fast_entry[], fast_entry_dynamic[];
 #endif
 #endif

@@ -71,10 +71,10 @@ int elf_open(struct elf_file *elf, struct file *file)
 {
     *elf = (struct elf_file){.file = file};
     int error = read_exactly(file, &elf->header, 0, sizeof elf->header);
-    if (error == -EIO || (!error && !header_fits(&elf->header)) || !file->ops->map)
-        return -ENOEXEC;
     if (error)
         return error;
+    if (!header_fits(&elf->header) || !file->ops->map)
+        return -ENOEXEC;
     size_t size = elf->header.phnum * sizeof(struct elf_segment);
     elf->segments = kalloc(size);
     if (!elf->segments)

@@ -66,7 +66,7 @@ struct elf_file {
     uint64_t bias;      /* after loading */
 };
 
-/* Takes over the reference (elf_close drops it, also after a failure). -ENOEXEC, -EIO, -ENOMEM. */
+/* Takes over the reference (elf_close drops it, also after a failure). -ENOEXEC, -EIO (no whole header), -ENOMEM. */
 int elf_open(struct elf_file *elf, struct file *file);
 void elf_close(struct elf_file *elf);
 /* The interpreter's name, to be freed: NULL when there is none. -ENOEXEC, -EIO, -ENOMEM. */

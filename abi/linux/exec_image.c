@@ -148,6 +148,8 @@ int exec_prepare(struct exec_image *image, struct file *file, char *name)
         return error;
     }
     error = elf_open(&image->program, file);
+    if (error == -EIO)
+        error = -ENOEXEC; /* too short for a header */
     if (!error)
         error = open_interpreter(image);
     if (!error)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Hyla's tests.   run.py --build DIR [--only REGEX] [--jobs N] [--list] [all | sim | linux | cases | command | stress | soak]...
+"""Hyla's tests.   run.py --build DIR [--only REGEX] [--jobs N] [--list] [all | sim | linux | cases | command | stress | builds | soak]...
 
 Ends on the line `N passed, N failed, N skipped`; the exit status is 1 when something failed. See tests/README.md.
 """
@@ -10,11 +10,11 @@ import shutil
 import sys
 import tempfile
 
-from harness import cases, command, programs, stress, tidy
+from harness import builds, cases, command, programs, stress, tidy
 from harness.runner import Runner
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-GROUPS = ("tidy", "sim", "linux", "command", "cases", "stress")
+GROUPS = ("tidy", "sim", "linux", "command", "cases", "stress", "builds")
 
 
 def collect(group, arguments, hyla, scratch, runner):
@@ -22,6 +22,8 @@ def collect(group, arguments, hyla, scratch, runner):
         return list(tidy.tests(os.path.dirname(HERE)))
     if group == "sim":
         return list(programs.simulator_tests(arguments.build, runner))
+    if group == "builds":
+        return list(builds.tests(os.path.dirname(HERE), arguments.build, runner))
     if group == "linux":
         return list(programs.linux_tests(arguments.build, hyla))
     if group == "command":

@@ -10,7 +10,7 @@
 
 static volatile sig_atomic_t count;
 static _Atomic pid_t receiver;
-static sem_t ready, received;
+static sem_t ready, received, go;
 
 static void note(int signal, siginfo_t *info, void *context)
 {
@@ -35,8 +35,7 @@ static void *open_thread(void *argument)
     open_tid = gettid();
     unblock(SIGUSR1);
     sem_post(&ready);
-    while (!finish)
-        usleep(1000000);
+    wait_sem(&go);
     return NULL;
 }
 
@@ -53,9 +52,8 @@ static void chooses_open_thread(void)
     CHECK(receiver == open_tid);
     CHECK(pthread_kill(thread, SIGUSR1) == 0);
     wait_sem(&received);
-    finish = true;
-    CHECK(pthread_kill(thread, SIGUSR1) == 0 && pthread_join(thread, NULL) == 0);
-    wait_sem(&received);
+    sem_post(&go);
+    CHECK(pthread_join(thread, NULL) == 0);
     unblock(SIGUSR1);
 }
 
@@ -198,6 +196,7 @@ static void thread_fault_kills_all(void)
 int main(void)
 {
     sem_init(&ready, 0, 0);
+    sem_init(&go, 0, 0);
     sem_init(&received, 0, 0);
     main_tid = gettid();
     chooses_open_thread();

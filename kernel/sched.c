@@ -5,6 +5,10 @@
  * the next ready one of its CPU; only when there is none, or when the devices are due for a look, does it
  * go through the CPU's scheduler context (sched_run), which steals from other queues and idles in the body.
  *
+ * The thread that is to run next has a place of its own before the queue (cpu->first), which only its CPU touches: the
+ * usual case, one thread made ready and then run, needs no lock of the queue at all. Other CPUs steal from the
+ * queue only.
+ *
  * How locks are held across a switch: kernel/sched.h. Where a thread that becomes ready goes, and which CPU
  * is woken for it: sched_set_spread in kernel/thread.h. No wake-up of an idle CPU is lost: it announces
  * itself in idle_cpus, then looks at the queues; who enqueues does so first, then looks at idle_cpus; both
@@ -17,6 +21,7 @@
 
 #define POLL_CHECK_SWITCHES 16u
 #define POLL_PERIOD_NS 50000u
+#define FAVOURS_MAX 32u
 
 static struct cpu cpus[CPUS_MAX];
 static uint32_t cpu_count;
@@ -93,6 +98,67 @@ static struct thread *queue_take(struct cpu *cpu)
     return thread;
 }
 
+/* --- what a CPU runs next ---------------------------------------------------------------------------- */
+
+/* May be out of date, except that a CPU knows its own `first`. */
+static uint32_t backlog(const struct cpu *cpu)
+{
+    return atomic32_load_relaxed(&cpu->ready_count) + (atomic_ptr_load_relaxed(&cpu->first) != NULL);
+}
+
+/* With a spread of 1 everything may be stolen, so all goes to the queue. */
+static bool first_usable(void) { return atomic32_load_relaxed(&spread) > 1; }
+
+/*
+ * From the CPU itself, after what is ready. Returns the backlog. `first` belongs to the CPU, but an interrupt on it
+ * may make threads ready too.
+ */
+static uint32_t local_add(struct cpu *cpu, struct thread *thread)
+{
+    uint32_t interrupts = spin_interrupts_disable();
+    bool first = backlog(cpu) == 0 && first_usable();
+    if (first)
+        atomic_ptr_store_relaxed(&cpu->first, thread);
+    else
+        queue_add(cpu, thread, false);
+    spin_interrupts_restore(interrupts);
+    return backlog(cpu);
+}
+
+static void local_add_first(struct cpu *cpu, struct thread *thread)
+{
+    uint32_t interrupts = spin_interrupts_disable();
+    struct thread *displaced = thread;
+    if (first_usable()) {
+        displaced = atomic_ptr_load_relaxed(&cpu->first);
+        atomic_ptr_store_relaxed(&cpu->first, thread);
+    }
+    if (displaced)
+        queue_add(cpu, displaced, true);
+    spin_interrupts_restore(interrupts);
+}
+
+/* Hand-overs go first, but not for ever. */
+static bool favour_queue(struct cpu *cpu)
+{
+    if (LIKELY(atomic32_load_relaxed(&cpu->ready_count) == 0) || ++cpu->favours < FAVOURS_MAX)
+        return false;
+    cpu->favours = 0;
+    return true;
+}
+
+static struct thread *local_take(struct cpu *cpu)
+{
+    uint32_t interrupts = spin_interrupts_disable();
+    struct thread *thread = atomic_ptr_load_relaxed(&cpu->first);
+    if (thread && !favour_queue(cpu))
+        atomic_ptr_store_relaxed(&cpu->first, NULL);
+    else
+        thread = queue_take(cpu);
+    spin_interrupts_restore(interrupts);
+    return thread;
+}
+
 /* True when this caller is the one to wake it. */
 static bool idle_claim(uint32_t id)
 {
@@ -114,11 +180,11 @@ static void wake_some_idle_cpu(void)
 static void enqueue_remote(struct thread *thread)
 {
     struct cpu *cpu = &cpus[thread->cpu];
-    uint32_t count = queue_add(cpu, thread, false); /* 1 */
+    queue_add(cpu, thread, false); /* 1 */
     atomic_fence();
     if (idle_claim(cpu->id)) /* 2: rival is idle(), steps 3 and 4 */
         body_cpu_wake(cpu->id);
-    else if (count >= atomic32_load_relaxed(&spread))
+    else if (backlog(cpu) >= atomic32_load_relaxed(&spread))
         wake_some_idle_cpu();
 }
 
@@ -127,10 +193,7 @@ void sched_enqueue(struct thread *thread)
     struct cpu *cpu = cpu_self();
     if (!cpu) {
         enqueue_remote(thread);
-        return;
-    }
-    uint32_t count = queue_add(cpu, thread, false); /* 1 */
-    if (count >= atomic32_load_relaxed(&spread)) {
+    } else if (local_add(cpu, thread) >= atomic32_load_relaxed(&spread)) { /* 1 */
         atomic_fence();
         wake_some_idle_cpu(); /* 2 */
     }
@@ -140,20 +203,22 @@ void sched_enqueue_here(struct thread *thread)
 {
     struct cpu *cpu = cpu_self();
     if (cpu)
-        queue_add(cpu, thread, true);
+        local_add_first(cpu, thread);
     else
         enqueue_remote(thread);
 }
 
-/* The youngest thread of a queue that is long enough to share; its CPU keeps the ones it is about to run. */
+static bool may_steal_from(const struct cpu *victim)
+{
+    return atomic32_load_relaxed(&victim->ready_count) > 0 && backlog(victim) >= atomic32_load_relaxed(&spread);
+}
+
+/* The youngest thread of a queue that is long enough to share. */
 static struct thread *steal_from(struct cpu *victim)
 {
-    uint32_t enough = atomic32_load_relaxed(&spread);
-    if (atomic32_load_relaxed(&victim->ready_count) < enough || !spin_try_acquire(&victim->lock))
+    if (!may_steal_from(victim) || !spin_try_acquire(&victim->lock))
         return NULL;
-    struct thread *thread = NULL;
-    if (atomic32_load_relaxed(&victim->ready_count) >= enough)
-        thread = queue_take_locked(victim, victim->ready.prev);
+    struct thread *thread = may_steal_from(victim) ? queue_take_locked(victim, victim->ready.prev) : NULL;
     spin_release(&victim->lock);
     return thread;
 }
@@ -168,13 +233,13 @@ static struct thread *steal(struct cpu *cpu)
     return NULL;
 }
 
+/* Sequentially consistent loads: in idle() they come after the announcement (3), here is step 4. */
 bool sched_work_available(uint32_t id)
 {
-    if (atomic32_load(&cpus[id].ready_count) > 0)
+    if (atomic_ptr_load_relaxed(&cpus[id].first) || atomic32_load(&cpus[id].ready_count) > 0)
         return true;
-    uint32_t enough = atomic32_load_relaxed(&spread);
     for (uint32_t i = 0; i < cpu_count; i++)
-        if (i != id && atomic32_load(&cpus[i].ready_count) >= enough)
+        if (i != id && atomic32_load(&cpus[i].ready_count) > 0 && may_steal_from(&cpus[i]))
             return true;
     return false;
 }
@@ -211,11 +276,9 @@ static bool has_stack(struct cpu *cpu, struct thread *thread)
 /* Who runs next without a detour, or NULL: the scheduler context decides. */
 static struct thread *pick_direct(struct cpu *cpu)
 {
-    if (UNLIKELY(poll_due(cpu)))
-        return NULL;
-    struct thread *next = queue_take(cpu);
+    struct thread *next = local_take(cpu);
     if (next && UNLIKELY(!has_stack(cpu, next))) {
-        queue_add(cpu, next, true);
+        local_add_first(cpu, next);
         return NULL;
     }
     return next;
@@ -242,6 +305,10 @@ void sched_tail(void)
     cpu->tail = TAIL_NONE;
     if (kind == TAIL_UNLOCK) {
         spin_release(lock);
+    } else if (kind == TAIL_YIELD) {
+        if (lock)
+            spin_release(lock);
+        spin_interrupts_restore(cpu->tail_interrupts);
     } else if (kind == TAIL_PARK) {
         if (lock)
             release_given(lock, &thread->lock);
@@ -269,7 +336,21 @@ static void switch_to(struct cpu *cpu, struct thread *next, enum tail_kind kind,
 
 void sched_switch(struct cpu *cpu, enum tail_kind kind, struct spinlock *lock)
 {
-    switch_to(cpu, pick_direct(cpu), kind, lock);
+    switch_to(cpu, poll_due(cpu) ? NULL : pick_direct(cpu), kind, lock);
+}
+
+/* Nobody else takes `first`, so the thread may be there before it is suspended; on the queue it may not. */
+static void yield_to(struct cpu *cpu, struct thread *next, uint32_t interrupts)
+{
+    cpu->tail_interrupts = interrupts;
+    if (LIKELY(backlog(cpu) == 0 && first_usable())) {
+        atomic_ptr_store_relaxed(&cpu->first, cpu->current);
+        switch_to(cpu, next, TAIL_YIELD, NULL);
+    } else {
+        spin_acquire(&cpu->lock);
+        queue_add_locked(cpu, cpu->current, false);
+        switch_to(cpu, next, TAIL_YIELD, &cpu->lock);
+    }
 }
 
 void thread_yield(void)
@@ -277,18 +358,10 @@ void thread_yield(void)
     lockcheck_suspend();
     struct cpu *cpu = cpu_self();
     bool poll = poll_due(cpu);
-    spin_acquire(&cpu->lock);
-    struct thread *next = poll ? NULL : queue_take_locked(cpu, cpu->ready.next);
-    if (!next && !poll) {
-        spin_release(&cpu->lock);
+    if (!poll && backlog(cpu) == 0)
         return;
-    }
-    if (next && !has_stack(cpu, next)) {
-        queue_add_locked(cpu, next, true);
-        next = NULL;
-    }
-    queue_add_locked(cpu, cpu->current, false);
-    switch_to(cpu, next, TAIL_UNLOCK, &cpu->lock);
+    uint32_t interrupts = spin_interrupts_disable();
+    yield_to(cpu, poll ? NULL : pick_direct(cpu), interrupts);
 }
 
 struct thread *thread_current(void)
@@ -310,7 +383,7 @@ static void idle(struct cpu *cpu)
 {
     uint64_t bit = (uint64_t)1 << cpu->id;
     atomic64_or(&idle_cpus, bit); /* 3 */
-    if (!sched_work_available(cpu->id) && !atomic32_load(&stopping)) /* 4: rival is the enqueuer, steps 1 and 2 */
+    if (!sched_work_available(cpu->id) && !atomic32_load(&stopping)) /* 4: the rival is who enqueues, steps 1 and 2 */
         poll_devices(cpu);
     atomic64_and(&idle_cpus, ~bit);
 }
@@ -343,7 +416,7 @@ void sched_run(uint32_t id)
     while (!atomic32_load_acquire(&stopping)) {
         if (cpu->polled != 0 && body_now() - cpu->polled >= POLL_PERIOD_NS)
             poll_devices(cpu);
-        struct thread *thread = queue_take(cpu);
+        struct thread *thread = local_take(cpu);
         if (!thread)
             thread = steal(cpu);
         if (!thread)

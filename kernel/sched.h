@@ -2,7 +2,7 @@
  * The scheduler's insides, shared by sched.c, thread.c, stack.c and lockcheck.c only.
  *
  * A context switch is made with a lock held: the thread's own lock when it suspends or parks, the run
- * queue's when it yields. So whoever wants to make the thread ready, or to run it, waits those few
+ * queue's when it yields to a queue. So whoever wants to make the thread ready, or to run it, waits those few
  * instructions until its registers are saved. The code that runs next, whatever it is, releases the lock
  * (sched_tail): that record is in the CPU.
  */
@@ -16,7 +16,7 @@
 #define CPUS_MAX 64u
 #define CPU_STACKS 8u
 
-enum tail_kind { TAIL_NONE, TAIL_UNLOCK, TAIL_PARK, TAIL_EXIT };
+enum tail_kind { TAIL_NONE, TAIL_UNLOCK, TAIL_YIELD, TAIL_PARK, TAIL_EXIT };
 
 struct cpu {
     /* owned by the CPU */
@@ -28,9 +28,12 @@ struct cpu {
     /* what the next context does first, for the one it replaced */
     enum tail_kind tail;
     struct thread *tail_thread;
-    struct spinlock *tail_lock;
+    struct spinlock *tail_lock; /* may be NULL for YIELD and PARK */
+    uint32_t tail_interrupts;   /* of YIELD: the state to go back to */
     void *stacks[CPU_STACKS];
     uint32_t stack_count;
+    struct atomic_ptr first;     /* the thread to run next, before the queue; others read it as a hint */
+    uint32_t favours;            /* how often `first` went before a queue that was not empty */
     uint8_t locks_held; /* the order check's record for the scheduler's stack */
     uint16_t lock_ranks[THREAD_LOCKS_HELD_MAX];
 
@@ -41,7 +44,7 @@ struct cpu {
 
 static inline struct cpu *cpu_self(void) { return body_cpu_local(); }
 
-/* Makes a READY thread run some time: on this CPU's queue, at its front or back. Its lock is not needed. */
+/* Makes a READY thread run some time: on this CPU, after what is ready, or (_here) next. Its lock is not needed. */
 void sched_enqueue(struct thread *thread);
 void sched_enqueue_here(struct thread *thread);
 /*

@@ -406,7 +406,7 @@ void sim_run_schedule(const struct sim_test *test, uint64_t seed)
     uint64_t objects = object_live_count();
     machine_init(test, seed);
     thread_system_init(sim.cpus);
-    sched_set_spread(sim_chance(4) ? 2 : 1);
+    sched_set_spread(1 + sim_random(2));
     struct thread *thread = thread_create("test", NULL, main_thread, (void *)test);
     thread_start(thread);
     sim.running = true;

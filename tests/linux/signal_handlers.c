@@ -56,11 +56,12 @@ static void read_under_signal(int flags, ssize_t expected)
         disturb(parent, go[0], fds[1]);
         _exit(0);
     }
+    close(fds[1]), close(go[0]);
     errno = 0;
     CHECK(read(fds[0], &byte, 1) == expected && count == 1);
     CHECK(expected == 1 ? byte == 'x' : errno == EINTR);
     CHECK(wait_for(pid) == 0);
-    close(fds[0]), close(fds[1]), close(go[0]), close(go[1]);
+    close(fds[0]), close(go[1]);
 }
 
 static void nest(int signal, siginfo_t *info, void *context)

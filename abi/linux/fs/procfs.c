@@ -18,7 +18,7 @@ static const struct node_ops proc_ops, proc_magic_ops;
 
 /* --- text -------------------------------------------------------------------------------------------- */
 
-char *text_room(struct text *text, size_t size)
+char *proc_room(struct proc_text *text, size_t size)
 {
     size_t needed = text->length + size;
     if (text->failed || needed > TEXT_MAX) {
@@ -38,22 +38,22 @@ char *text_room(struct text *text, size_t size)
     return text->bytes + text->length;
 }
 
-void text_add_bytes(struct text *text, const void *bytes, size_t size)
+void proc_add_bytes(struct proc_text *text, const void *bytes, size_t size)
 {
-    char *to = text_room(text, size);
+    char *to = proc_room(text, size);
     if (!to)
         return;
     memcpy(to, bytes, size);
     text->length += size;
 }
 
-void text_add(struct text *text, const char *pattern, ...)
+void proc_add(struct proc_text *text, const char *pattern, ...)
 {
     va_list args;
     va_start(args, pattern);
     int length = format_va(NULL, 0, pattern, args);
     va_end(args);
-    char *to = text_room(text, (size_t)length + 1);
+    char *to = proc_room(text, (size_t)length + 1);
     if (!to)
         return;
     va_start(args, pattern);
@@ -67,7 +67,7 @@ void text_add(struct text *text, const char *pattern, ...)
 /* One moment's text, shared by the open file and whoever reads from it right now. */
 struct moment {
     struct object object;
-    struct text text;
+    struct proc_text text;
 };
 
 struct proc_file {

@@ -3,7 +3,7 @@
  *
  *   struct proc_entry   what a name stands for: constant, shared by all processes
  *   struct proc_node    a node: an entry with the process, thread or descriptor it speaks of
- *   struct text         growing text
+ *   struct proc_text         growing text
  */
 #ifndef ABI_LINUX_FS_PROCFS_H
 #define ABI_LINUX_FS_PROCFS_H
@@ -11,15 +11,15 @@
 #include "abi/linux/fs/fs.h"
 #include "abi/linux/process_life.h"
 
-struct text {
+struct proc_text {
     char *bytes;
     size_t length, capacity;
     bool failed; /* out of memory */
 };
-void text_add(struct text *text, const char *pattern, ...) PRINTF_LIKE(2, 3);
-void text_add_bytes(struct text *text, const void *bytes, size_t size);
+void proc_add(struct proc_text *text, const char *pattern, ...) PRINTF_LIKE(2, 3);
+void proc_add_bytes(struct proc_text *text, const void *bytes, size_t size);
 /* Room for `size` more bytes at the end, or NULL; text->length is then to be moved by the caller. */
-char *text_room(struct text *text, size_t size);
+char *proc_room(struct proc_text *text, size_t size);
 
 struct proc_node {
     const struct proc_entry *entry;
@@ -32,7 +32,7 @@ struct proc_entry {
     const char *name;
     uint32_t mode; /* with type bits */
     /* Files. Negative errors are read's. */
-    int (*show)(const struct proc_node *node, struct text *text);
+    int (*show)(const struct proc_node *node, struct proc_text *text);
     int (*store)(const struct proc_node *node, const char *text, size_t length);
     /* Links: the text; magic links also the very thing. */
     int64_t (*link)(const struct proc_node *node, char *target, size_t size);
@@ -65,23 +65,23 @@ int proc_fdinfo_find(const struct proc_node *dir, const char *name, size_t lengt
 bool proc_fdinfo_next(const struct proc_node *dir, int64_t *at, char name[24], struct proc_node *child);
 
 /* procfs_status.c */
-int proc_show_stat(const struct proc_node *node, struct text *text);
-int proc_show_statm(const struct proc_node *node, struct text *text);
-int proc_show_status(const struct proc_node *node, struct text *text);
-int proc_show_limits(const struct proc_node *node, struct text *text);
-int proc_show_io(const struct proc_node *node, struct text *text);
-int proc_show_schedstat(const struct proc_node *node, struct text *text);
+int proc_show_stat(const struct proc_node *node, struct proc_text *text);
+int proc_show_statm(const struct proc_node *node, struct proc_text *text);
+int proc_show_status(const struct proc_node *node, struct proc_text *text);
+int proc_show_limits(const struct proc_node *node, struct proc_text *text);
+int proc_show_io(const struct proc_node *node, struct proc_text *text);
+int proc_show_schedstat(const struct proc_node *node, struct proc_text *text);
 
 /* procfs_memory.c */
-int proc_show_maps(const struct proc_node *node, struct text *text);
-int proc_show_smaps(const struct proc_node *node, struct text *text);
-int proc_show_cmdline(const struct proc_node *node, struct text *text);
-int proc_show_environ(const struct proc_node *node, struct text *text);
-int proc_show_auxv(const struct proc_node *node, struct text *text);
+int proc_show_maps(const struct proc_node *node, struct proc_text *text);
+int proc_show_smaps(const struct proc_node *node, struct proc_text *text);
+int proc_show_cmdline(const struct proc_node *node, struct proc_text *text);
+int proc_show_environ(const struct proc_node *node, struct proc_text *text);
+int proc_show_auxv(const struct proc_node *node, struct proc_text *text);
 
 /* procfs_mounts.c */
-int proc_show_mounts(const struct proc_node *node, struct text *text);
-int proc_show_mountinfo(const struct proc_node *node, struct text *text);
+int proc_show_mounts(const struct proc_node *node, struct proc_text *text);
+int proc_show_mountinfo(const struct proc_node *node, struct proc_text *text);
 
 /* procfs_system.c, procfs_sys.c */
 extern const struct proc_entry proc_system_entries[];

@@ -90,7 +90,7 @@ static int64_t link_fd(const struct proc_node *node, char *target, size_t size)
 
 #define EXTRA_SIZE 2048u
 
-static int show_fdinfo(const struct proc_node *node, struct text *text)
+static int show_fdinfo(const struct proc_node *node, struct proc_text *text)
 {
     struct file *file;
     int error = file_of(node, &file);
@@ -98,12 +98,12 @@ static int show_fdinfo(const struct proc_node *node, struct text *text)
         return error;
     struct linux_stat_data stat = {0};
     file_stat(file, &stat);
-    text_add(text, "pos:\t%lld\nflags:\t0%o\nmnt_id:\t%d\nino:\t%llu\n", (long long)file->position, atomic32_load_relaxed(&file->flags), 1,
+    proc_add(text, "pos:\t%lld\nflags:\t0%o\nmnt_id:\t%d\nino:\t%llu\n", (long long)file->position, atomic32_load_relaxed(&file->flags), 1,
              (unsigned long long)stat.inode);
     char *extra = file->ops->show_fdinfo ? kzalloc(EXTRA_SIZE) : NULL;
     if (extra) {
         file->ops->show_fdinfo(file, extra, EXTRA_SIZE);
-        text_add(text, "%s", extra);
+        proc_add(text, "%s", extra);
         kfree(extra);
     }
     file_unref(file);

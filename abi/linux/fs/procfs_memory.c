@@ -23,7 +23,7 @@ static int mm_of(const struct proc_node *node, bool checked, struct mm **mm)
     return 0;
 }
 
-static int show_regions(const struct proc_node *node, struct text *text, int64_t (*show)(struct mm *, uaddr_t *, char *, size_t))
+static int show_regions(const struct proc_node *node, struct proc_text *text, int64_t (*show)(struct mm *, uaddr_t *, char *, size_t))
 {
     struct mm *mm;
     uaddr_t cursor = 0;
@@ -31,7 +31,7 @@ static int show_regions(const struct proc_node *node, struct text *text, int64_t
     if (length || !mm)
         return (int)length;
     do {
-        char *to = text_room(text, MAPS_CHUNK);
+        char *to = proc_room(text, MAPS_CHUNK);
         length = to ? show(mm, &cursor, to, MAPS_CHUNK) : -ENOMEM;
         if (length > 0)
             text->length += (size_t)length;
@@ -40,13 +40,13 @@ static int show_regions(const struct proc_node *node, struct text *text, int64_t
     return (int)length;
 }
 
-int proc_show_maps(const struct proc_node *node, struct text *text) { return show_regions(node, text, mm_show_maps); }
-int proc_show_smaps(const struct proc_node *node, struct text *text) { return show_regions(node, text, mm_show_smaps); }
+int proc_show_maps(const struct proc_node *node, struct proc_text *text) { return show_regions(node, text, mm_show_maps); }
+int proc_show_smaps(const struct proc_node *node, struct proc_text *text) { return show_regions(node, text, mm_show_smaps); }
 
-static int show_range(struct mm *mm, uaddr_t start, uaddr_t end, struct text *text)
+static int show_range(struct mm *mm, uaddr_t start, uaddr_t end, struct proc_text *text)
 {
     uint64_t size = end > start ? min_u64(end - start, STRINGS_MAX) : 0;
-    char *to = size ? text_room(text, size) : NULL;
+    char *to = size ? proc_room(text, size) : NULL;
     if (to)
         text->length += body_copy_in(mm->aspace, to, start, size);
     return 0;
@@ -56,7 +56,7 @@ static int show_range(struct mm *mm, uaddr_t start, uaddr_t end, struct text *te
  * A program that overwrote its arguments' last terminator (setproctitle) shows what it wrote, as far as into the
  * environment, up to the first terminator.
  */
-int proc_show_cmdline(const struct proc_node *node, struct text *text)
+int proc_show_cmdline(const struct proc_node *node, struct proc_text *text)
 {
     struct mm *mm;
     int error = mm_of(node, false, &mm);
@@ -71,7 +71,7 @@ int proc_show_cmdline(const struct proc_node *node, struct text *text)
     return 0;
 }
 
-int proc_show_environ(const struct proc_node *node, struct text *text)
+int proc_show_environ(const struct proc_node *node, struct proc_text *text)
 {
     struct mm *mm;
     int error = mm_of(node, true, &mm);
@@ -82,13 +82,13 @@ int proc_show_environ(const struct proc_node *node, struct text *text)
     return 0;
 }
 
-int proc_show_auxv(const struct proc_node *node, struct text *text)
+int proc_show_auxv(const struct proc_node *node, struct proc_text *text)
 {
     struct mm *mm;
     int error = mm_of(node, true, &mm);
     if (error || !mm)
         return error;
-    text_add_bytes(text, mm->auxv, mm->auxv_size);
+    proc_add_bytes(text, mm->auxv, mm->auxv_size);
     object_unref(mm);
     return 0;
 }

@@ -184,12 +184,12 @@ static int64_t link_followed(const struct proc_node *node, char *target, size_t 
 
 /* --- small files ------------------------------------------------------------------------------------- */
 
-static int show_comm(const struct proc_node *node, struct text *text)
+static int show_comm(const struct proc_node *node, struct proc_text *text)
 {
     struct lthread *thread = proc_thread(node);
     if (!thread)
         return -ESRCH;
-    text_add(text, "%.15s\n", thread->name);
+    proc_add(text, "%.15s\n", thread->name);
     object_unref(thread);
     return 0;
 }
@@ -213,69 +213,69 @@ static int store_comm(const struct proc_node *node, const char *name, size_t len
     return ours ? 0 : -EINVAL;
 }
 
-static int show_wchan(const struct proc_node *node, struct text *text)
+static int show_wchan(const struct proc_node *node, struct proc_text *text)
 {
     (void)node;
-    text_add(text, "0");
+    proc_add(text, "0");
     return 0;
 }
 
 /* No autogroups: everybody is in the first. */
-static int show_autogroup(const struct proc_node *node, struct text *text)
+static int show_autogroup(const struct proc_node *node, struct proc_text *text)
 {
     (void)node;
-    text_add(text, "/autogroup-1 nice 0\n");
+    proc_add(text, "/autogroup-1 nice 0\n");
     return 0;
 }
 
-static int show_cgroup(const struct proc_node *node, struct text *text)
+static int show_cgroup(const struct proc_node *node, struct proc_text *text)
 {
     (void)node;
-    text_add(text, "0::/\n");
+    proc_add(text, "0::/\n");
     return 0;
 }
 
-static int show_identity_map(const struct proc_node *node, struct text *text)
+static int show_identity_map(const struct proc_node *node, struct proc_text *text)
 {
     (void)node;
-    text_add(text, "         0          0 4294967295\n");
+    proc_add(text, "         0          0 4294967295\n");
     return 0;
 }
 
-static int show_login(const struct proc_node *node, struct text *text)
+static int show_login(const struct proc_node *node, struct proc_text *text)
 {
     (void)node;
-    text_add(text, "4294967295");
+    proc_add(text, "4294967295");
     return 0;
 }
 
-static int show_personality(const struct proc_node *node, struct text *text)
+static int show_personality(const struct proc_node *node, struct proc_text *text)
 {
     struct lthread *thread = proc_thread(node);
     if (!thread)
         return -ESRCH;
-    text_add(text, "%08x\n", thread->personality);
+    proc_add(text, "%08x\n", thread->personality);
     object_unref(thread);
     return 0;
 }
 
-static int show_oom_score_adj(const struct proc_node *node, struct text *text)
+static int show_oom_score_adj(const struct proc_node *node, struct proc_text *text)
 {
     struct process *process = proc_process(node);
     if (!process)
         return -ESRCH;
-    text_add(text, "%lld\n", (long long)(int64_t)process->oom_score_adjust);
+    proc_add(text, "%lld\n", (long long)(int64_t)process->oom_score_adjust);
     object_unref(process);
     return 0;
 }
 
-static int show_oom_score(const struct proc_node *node, struct text *text)
+static int show_oom_score(const struct proc_node *node, struct proc_text *text)
 {
     struct process *process = proc_process(node);
     if (!process)
         return -ESRCH;
     int64_t score = 666 + (int64_t)process->oom_score_adjust * 2 / 3;
-    text_add(text, "%lld\n", (long long)(score < 0 ? 0 : score));
+    proc_add(text, "%lld\n", (long long)(score < 0 ? 0 : score));
     object_unref(process);
     return 0;
 }
@@ -300,12 +300,12 @@ static int store_oom_score_adj(const struct proc_node *node, const char *text, s
     return error;
 }
 
-static int show_timer_slack(const struct proc_node *node, struct text *text)
+static int show_timer_slack(const struct proc_node *node, struct proc_text *text)
 {
     struct lthread *thread = proc_thread(node);
     if (!thread)
         return -ESRCH;
-    text_add(text, "%llu\n", (unsigned long long)thread->timer_slack_ns);
+    proc_add(text, "%llu\n", (unsigned long long)thread->timer_slack_ns);
     object_unref(thread);
     return 0;
 }

@@ -115,43 +115,43 @@ static unsigned long long ticks(uint64_t ns) { return ns / TICK_NS; }
 
 /* --- stat -------------------------------------------------------------------------------------------- */
 
-static void stat_times(const struct subject *s, struct text *text)
+static void stat_times(const struct subject *s, struct proc_text *text)
 {
     struct process *process = s->process;
     int nice = s->thread ? s->thread->nice : 0;
-    text_add(text, " %llu %llu %llu %llu %d %d %u 0 %llu", ticks(s->user_ns), ticks(s->system_ns),
+    proc_add(text, " %llu %llu %llu %llu %d %d %u 0 %llu", ticks(s->user_ns), ticks(s->system_ns),
              ticks(atomic64_load_relaxed(&process->children_user_ns)), ticks(atomic64_load_relaxed(&process->children_system_ns)), 20 + nice,
              nice, s->threads, ticks(process->start_time));
 }
 
-static void stat_memory(const struct subject *s, struct text *text)
+static void stat_memory(const struct subject *s, struct proc_text *text)
 {
     uint64_t stack = s->mm ? s->mm->stack_top : 0;
-    text_add(text, " %llu %llu %llu 1 1 %llu 0 0", (unsigned long long)s->usage.mapped, (unsigned long long)(resident(s) / PAGE_SIZE),
+    proc_add(text, " %llu %llu %llu 1 1 %llu 0 0", (unsigned long long)s->usage.mapped, (unsigned long long)(resident(s) / PAGE_SIZE),
              (unsigned long long)(s->mm ? s->process->limits[LINUX_RLIMIT_RSS].current : 0), (unsigned long long)stack);
 }
 
-static void stat_tail(const struct subject *s, struct text *text)
+static void stat_tail(const struct subject *s, struct proc_text *text)
 {
     const struct mm *mm = s->mm;
-    text_add(text, " %llu %llu %llu %llu 0 0 0 %d %u %d %d 0 0 0", (unsigned long long)(uint32_t)(s->signals.thread_pending),
+    proc_add(text, " %llu %llu %llu %llu 0 0 0 %d %u %d %d 0 0 0", (unsigned long long)(uint32_t)(s->signals.thread_pending),
              (unsigned long long)(s->signals.blocked & 0x7fffffff), (unsigned long long)(s->signals.ignored & 0x7fffffff),
              (unsigned long long)(s->signals.caught & 0x7fffffff), s->place.exit_signal,
              s->thread && s->thread->thread ? s->thread->thread->cpu : 0, s->thread ? s->thread->priority : 0, s->thread ? s->thread->policy : 0);
-    text_add(text, " 0 0 %llu %llu %llu %llu %llu %d\n", (unsigned long long)(mm ? mm->brk_start : 0), (unsigned long long)(mm ? mm->arg_start : 0),
+    proc_add(text, " 0 0 %llu %llu %llu %llu %llu %d\n", (unsigned long long)(mm ? mm->brk_start : 0), (unsigned long long)(mm ? mm->arg_start : 0),
              (unsigned long long)(mm ? mm->arg_end : 0), (unsigned long long)(mm ? mm->env_start : 0),
              (unsigned long long)(mm ? mm->env_end : 0), s->place.state == PROCESS_ZOMBIE ? s->place.exit_status : 0);
 }
 
 static int32_t shown_id(const struct proc_node *node) { return node->tid ? node->tid : node->pid; }
 
-int proc_show_stat(const struct proc_node *node, struct text *text)
+int proc_show_stat(const struct proc_node *node, struct proc_text *text)
 {
     struct subject s;
     int error = subject_init(&s, node);
     if (error)
         return error;
-    text_add(text, "%d (%.15s) %c %d %d %d %d %d 4194304 0 0 0 0", shown_id(node), s.thread ? s.thread->name : "", state_letter(&s.place, s.thread),
+    proc_add(text, "%d (%.15s) %c %d %d %d %d %d 4194304 0 0 0 0", shown_id(node), s.thread ? s.thread->name : "", state_letter(&s.place, s.thread),
              s.place.parent, s.place.group, s.place.session, s.place.tty_number, s.place.foreground);
     stat_times(&s, text);
     stat_memory(&s, text);
@@ -160,13 +160,13 @@ int proc_show_stat(const struct proc_node *node, struct text *text)
     return 0;
 }
 
-int proc_show_statm(const struct proc_node *node, struct text *text)
+int proc_show_statm(const struct proc_node *node, struct proc_text *text)
 {
     struct subject s;
     int error = subject_init(&s, node);
     if (error)
         return error;
-    text_add(text, "%llu %llu %llu %llu 0 %llu 0\n", (unsigned long long)(s.usage.mapped / PAGE_SIZE), (unsigned long long)(resident(&s) / PAGE_SIZE),
+    proc_add(text, "%llu %llu %llu %llu 0 %llu 0\n", (unsigned long long)(s.usage.mapped / PAGE_SIZE), (unsigned long long)(resident(&s) / PAGE_SIZE),
              (unsigned long long)(s.usage.shared / PAGE_SIZE), (unsigned long long)(s.usage.executable / PAGE_SIZE),
              (unsigned long long)((s.usage.data + s.usage.stack) / PAGE_SIZE));
     subject_done(&s);
@@ -175,26 +175,26 @@ int proc_show_statm(const struct proc_node *node, struct text *text)
 
 /* --- status ------------------------------------------------------------------------------------------ */
 
-static void status_ids(const struct subject *s, const struct proc_node *node, struct text *text)
+static void status_ids(const struct subject *s, const struct proc_node *node, struct proc_text *text)
 {
     const struct cred *cred = s->cred;
-    text_add(text, "Tgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n", node->pid, shown_id(node), s->place.parent);
+    proc_add(text, "Tgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n", node->pid, shown_id(node), s->place.parent);
     if (!cred)
         return;
-    text_add(text, "Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", cred->uid, cred->euid, cred->suid, cred->fsuid, cred->gid, cred->egid,
+    proc_add(text, "Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", cred->uid, cred->euid, cred->suid, cred->fsuid, cred->gid, cred->egid,
              cred->sgid, cred->fsgid);
-    text_add(text, "FDSize:\t64\nGroups:\t");
+    proc_add(text, "FDSize:\t64\nGroups:\t");
     for (uint32_t i = 0; i < cred->group_count; i++)
-        text_add(text, "%u ", cred->groups[i]);
-    text_add(text, "\nNStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\n", node->pid, shown_id(node), s->place.group, s->place.session);
+        proc_add(text, "%u ", cred->groups[i]);
+    proc_add(text, "\nNStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\n", node->pid, shown_id(node), s->place.group, s->place.session);
 }
 
-static void status_size(struct text *text, const char *name, uint64_t bytes)
+static void status_size(struct proc_text *text, const char *name, uint64_t bytes)
 {
-    text_add(text, "%s:\t%8llu kB\n", name, (unsigned long long)(bytes / 1024));
+    proc_add(text, "%s:\t%8llu kB\n", name, (unsigned long long)(bytes / 1024));
 }
 
-static void status_memory(const struct subject *s, struct text *text)
+static void status_memory(const struct subject *s, struct proc_text *text)
 {
     if (!s->mm)
         return;
@@ -215,32 +215,32 @@ static void status_memory(const struct subject *s, struct text *text)
     status_size(text, "VmSwap", 0);
 }
 
-static void status_signals(const struct subject *s, struct text *text)
+static void status_signals(const struct subject *s, struct proc_text *text)
 {
     const struct signal_summary *signals = &s->signals;
-    text_add(text, "Threads:\t%u\nSigQ:\t%llu/%llu\n", s->threads, (unsigned long long)signals->queued, (unsigned long long)signals->queue_limit);
-    text_add(text, "SigPnd:\t%016llx\nShdPnd:\t%016llx\nSigBlk:\t%016llx\nSigIgn:\t%016llx\nSigCgt:\t%016llx\n",
+    proc_add(text, "Threads:\t%u\nSigQ:\t%llu/%llu\n", s->threads, (unsigned long long)signals->queued, (unsigned long long)signals->queue_limit);
+    proc_add(text, "SigPnd:\t%016llx\nShdPnd:\t%016llx\nSigBlk:\t%016llx\nSigIgn:\t%016llx\nSigCgt:\t%016llx\n",
              (unsigned long long)signals->thread_pending, (unsigned long long)signals->process_pending, (unsigned long long)signals->blocked,
              (unsigned long long)signals->ignored, (unsigned long long)signals->caught);
 }
 
-static void status_capabilities(const struct subject *s, struct text *text)
+static void status_capabilities(const struct subject *s, struct proc_text *text)
 {
     const struct cred *cred = s->cred;
     if (!cred)
         return;
-    text_add(text, "CapInh:\t%016llx\nCapPrm:\t%016llx\nCapEff:\t%016llx\nCapBnd:\t%016llx\nCapAmb:\t%016llx\n",
+    proc_add(text, "CapInh:\t%016llx\nCapPrm:\t%016llx\nCapEff:\t%016llx\nCapBnd:\t%016llx\nCapAmb:\t%016llx\n",
              (unsigned long long)cred->cap_inheritable, (unsigned long long)cred->cap_permitted, (unsigned long long)cred->cap_effective,
              (unsigned long long)cred->cap_bounding, (unsigned long long)cred->cap_ambient);
-    text_add(text, "NoNewPrivs:\t%d\nSeccomp:\t0\nSeccomp_filters:\t0\n", s->thread && s->thread->no_new_privs);
+    proc_add(text, "NoNewPrivs:\t%d\nSeccomp:\t0\nSeccomp_filters:\t0\n", s->thread && s->thread->no_new_privs);
 }
 
-static void status_cpus(const struct subject *s, struct text *text)
+static void status_cpus(const struct subject *s, struct proc_text *text)
 {
     uint64_t all = body_cpu_count() < 64 ? ((uint64_t)1 << body_cpu_count()) - 1 : UINT64_MAX;
     uint64_t allowed = s->thread && s->thread->affinity[0] ? s->thread->affinity[0] & all : all;
     uint64_t switches = s->thread ? atomic64_load_relaxed(&s->thread->voluntary_switches) : 0;
-    text_add(text, "Cpus_allowed:\t%llx\nCpus_allowed_list:\t", (unsigned long long)allowed);
+    proc_add(text, "Cpus_allowed:\t%llx\nCpus_allowed_list:\t", (unsigned long long)allowed);
     const char *separator = "";
     for (int cpu = 0; cpu < 64; cpu++) {
         if (!(allowed >> cpu & 1))
@@ -248,11 +248,11 @@ static void status_cpus(const struct subject *s, struct text *text)
         int last = cpu;
         while (last < 63 && (allowed >> (last + 1) & 1))
             last++;
-        text_add(text, last > cpu ? "%s%d-%d" : "%s%d", separator, cpu, last);
+        proc_add(text, last > cpu ? "%s%d-%d" : "%s%d", separator, cpu, last);
         separator = ",";
         cpu = last;
     }
-    text_add(text, "\nMems_allowed:\t1\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t%llu\nnonvoluntary_ctxt_switches:\t0\n",
+    proc_add(text, "\nMems_allowed:\t1\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t%llu\nnonvoluntary_ctxt_switches:\t0\n",
              (unsigned long long)switches);
 }
 
@@ -264,16 +264,16 @@ static uint32_t umask_of(struct process *process)
     return umask;
 }
 
-int proc_show_status(const struct proc_node *node, struct text *text)
+int proc_show_status(const struct proc_node *node, struct proc_text *text)
 {
     struct subject s;
     int error = subject_init(&s, node);
     if (error)
         return error;
-    text_add(text, "Name:\t%.15s\n", s.thread ? s.thread->name : "");
+    proc_add(text, "Name:\t%.15s\n", s.thread ? s.thread->name : "");
     if (s.mm)
-        text_add(text, "Umask:\t%04o\n", umask_of(s.process));
-    text_add(text, "State:\t%s\n", state_word(state_letter(&s.place, s.thread)));
+        proc_add(text, "Umask:\t%04o\n", umask_of(s.process));
+    proc_add(text, "State:\t%s\n", state_word(state_letter(&s.place, s.thread)));
     status_ids(&s, node, text);
     status_memory(&s, text);
     status_signals(&s, text);
@@ -308,49 +308,49 @@ static const struct limit_name limit_names[LINUX_RLIMITS] = {
     [LINUX_RLIMIT_RTTIME] = {"Max realtime timeout", "us"},
 };
 
-static void show_limit(struct text *text, uint64_t limit)
+static void show_limit(struct proc_text *text, uint64_t limit)
 {
     if (limit == UINT64_MAX)
-        text_add(text, "%-20s ", "unlimited");
+        proc_add(text, "%-20s ", "unlimited");
     else
-        text_add(text, "%-20llu ", (unsigned long long)limit);
+        proc_add(text, "%-20llu ", (unsigned long long)limit);
 }
 
-int proc_show_limits(const struct proc_node *node, struct text *text)
+int proc_show_limits(const struct proc_node *node, struct proc_text *text)
 {
     struct process *process = proc_process(node);
     if (!process)
         return -ESRCH;
-    text_add(text, "%-25s %-20s %-20s %-10s\n", "Limit", "Soft Limit", "Hard Limit", "Units");
+    proc_add(text, "%-25s %-20s %-20s %-10s\n", "Limit", "Soft Limit", "Hard Limit", "Units");
     for (int i = 0; i < LINUX_RLIMITS; i++) {
-        text_add(text, "%-25s ", limit_names[i].name);
+        proc_add(text, "%-25s ", limit_names[i].name);
         show_limit(text, process->limits[i].current);
         show_limit(text, process->limits[i].maximum);
-        text_add(text, "%-10s\n", limit_names[i].unit);
+        proc_add(text, "%-10s\n", limit_names[i].unit);
     }
     object_unref(process);
     return 0;
 }
 
 /* Transfers are not counted. */
-int proc_show_io(const struct proc_node *node, struct text *text)
+int proc_show_io(const struct proc_node *node, struct proc_text *text)
 {
     struct process *process;
     int error = proc_process_checked(node, &process);
     if (error)
         return error;
-    text_add(text, "rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n");
+    proc_add(text, "rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n");
     object_unref(process);
     return 0;
 }
 
-int proc_show_schedstat(const struct proc_node *node, struct text *text)
+int proc_show_schedstat(const struct proc_node *node, struct proc_text *text)
 {
     struct subject s;
     int error = subject_init(&s, node);
     if (error)
         return error;
-    text_add(text, "%llu 0 0\n", (unsigned long long)(s.user_ns + s.system_ns));
+    proc_add(text, "%llu 0 0\n", (unsigned long long)(s.user_ns + s.system_ns));
     subject_done(&s);
     return 0;
 }

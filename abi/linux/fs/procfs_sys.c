@@ -8,10 +8,10 @@
 #include "kernel/string.h"
 
 #define VALUE_FILE(function, ...)                                                                                      \
-    static int function(const struct proc_node *node, struct text *text)                                               \
+    static int function(const struct proc_node *node, struct proc_text *text)                                               \
     {                                                                                                                  \
         (void)node;                                                                                                    \
-        text_add(text, __VA_ARGS__);                                                                                   \
+        proc_add(text, __VA_ARGS__);                                                                                   \
         return 0;                                                                                                      \
     }
 
@@ -35,39 +35,39 @@ VALUE_FILE(show_nr_open, "1048576\n")
 VALUE_FILE(show_file_nr, "0\t0\t9223372036854775807\n")
 VALUE_FILE(show_somaxconn, "4096\n")
 
-static int show_release(const struct proc_node *node, struct text *text)
+static int show_release(const struct proc_node *node, struct proc_text *text)
 {
     struct linux_utsname name;
     (void)node;
     sys_uname(&name);
-    text_add(text, "%s\n", name.release);
+    proc_add(text, "%s\n", name.release);
     return 0;
 }
 
-static int show_version(const struct proc_node *node, struct text *text)
+static int show_version(const struct proc_node *node, struct proc_text *text)
 {
     struct linux_utsname name;
     (void)node;
     sys_uname(&name);
-    text_add(text, "%s\n", name.version);
+    proc_add(text, "%s\n", name.version);
     return 0;
 }
 
-static int show_hostname(const struct proc_node *node, struct text *text)
+static int show_hostname(const struct proc_node *node, struct proc_text *text)
 {
     char name[65];
     (void)node;
     system_hostname(name);
-    text_add(text, "%s\n", name);
+    proc_add(text, "%s\n", name);
     return 0;
 }
 
-static int show_domainname(const struct proc_node *node, struct text *text)
+static int show_domainname(const struct proc_node *node, struct proc_text *text)
 {
     char name[65];
     (void)node;
     system_domainname(name);
-    text_add(text, "%s\n", name);
+    proc_add(text, "%s\n", name);
     return 0;
 }
 
@@ -84,11 +84,11 @@ static int store_hostname(const struct proc_node *node, const char *text, size_t
     return 0;
 }
 
-static void add_uuid(struct text *text, const uint8_t bytes[16])
+static void add_uuid(struct proc_text *text, const uint8_t bytes[16])
 {
     for (int i = 0; i < 16; i++)
-        text_add(text, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", bytes[i]);
-    text_add(text, "\n");
+        proc_add(text, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", bytes[i]);
+    proc_add(text, "\n");
 }
 
 static void make_uuid(uint8_t bytes[16])
@@ -98,7 +98,7 @@ static void make_uuid(uint8_t bytes[16])
     bytes[8] = (bytes[8] & 0x3f) | 0x80;
 }
 
-static int show_uuid(const struct proc_node *node, struct text *text)
+static int show_uuid(const struct proc_node *node, struct proc_text *text)
 {
     uint8_t bytes[16];
     (void)node;
@@ -108,7 +108,7 @@ static int show_uuid(const struct proc_node *node, struct text *text)
 }
 
 /* One for as long as this kernel lives. */
-static int show_boot_id(const struct proc_node *node, struct text *text)
+static int show_boot_id(const struct proc_node *node, struct proc_text *text)
 {
     static struct spinlock lock = SPINLOCK_INIT(RANK_NODE_TABLE);
     static uint8_t id[16];

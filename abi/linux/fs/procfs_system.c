@@ -12,7 +12,7 @@
 #define TICK_NS 10000000u
 #define CPU_TEXT_SIZE 1024u
 
-static int show_cpuinfo(const struct proc_node *node, struct text *text)
+static int show_cpuinfo(const struct proc_node *node, struct proc_text *text)
 {
     char *cpu = kalloc(CPU_TEXT_SIZE);
     (void)node;
@@ -20,18 +20,18 @@ static int show_cpuinfo(const struct proc_node *node, struct text *text)
         return -ENOMEM;
     arch_cpu_show(cpu, CPU_TEXT_SIZE);
     for (uint32_t i = 0; i < body_cpu_count(); i++)
-        text_add(text, "processor\t: %u\n%sphysical id\t: 0\nsiblings\t: %u\ncore id\t\t: %u\ncpu cores\t: %u\n\n", i, cpu, body_cpu_count(), i,
+        proc_add(text, "processor\t: %u\n%sphysical id\t: 0\nsiblings\t: %u\ncore id\t\t: %u\ncpu cores\t: %u\n\n", i, cpu, body_cpu_count(), i,
                  body_cpu_count());
     kfree(cpu);
     return 0;
 }
 
-static void size_line(struct text *text, const char *name, uint64_t bytes)
+static void size_line(struct proc_text *text, const char *name, uint64_t bytes)
 {
-    text_add(text, "%s:%*s%llu kB\n", name, (int)(16 - strlen(name) > 0 ? 16 - strlen(name) : 1), "", (unsigned long long)(bytes / 1024));
+    proc_add(text, "%s:%*s%llu kB\n", name, (int)(16 - strlen(name) > 0 ? 16 - strlen(name) : 1), "", (unsigned long long)(bytes / 1024));
 }
 
-static int show_meminfo(const struct proc_node *node, struct text *text)
+static int show_meminfo(const struct proc_node *node, struct proc_text *text)
 {
     static const char *const zeros[] = {"Buffers", "Cached", "SwapCached", "Active", "Inactive", "SwapTotal", "SwapFree", "Dirty",
                                         "Writeback", "AnonPages", "Mapped", "Shmem", "Slab", "SReclaimable"};
@@ -45,7 +45,7 @@ static int show_meminfo(const struct proc_node *node, struct text *text)
         size_line(text, zeros[i], 0);
     size_line(text, "CommitLimit", total);
     size_line(text, "Committed_AS", total - available);
-    text_add(text, "HugePages_Total:       0\nHugePages_Free:        0\n");
+    proc_add(text, "HugePages_Total:       0\nHugePages_Free:        0\n");
     size_line(text, "Hugepagesize", (uint64_t)2 << 20);
     return 0;
 }
@@ -71,80 +71,80 @@ static void total_time(uint64_t *user_ns, uint64_t *system_ns, uint32_t *process
     }
 }
 
-static int show_stat(const struct proc_node *node, struct text *text)
+static int show_stat(const struct proc_node *node, struct proc_text *text)
 {
     uint64_t user, system, up = body_now();
     uint32_t processes, running, cpus = body_cpu_count();
     (void)node;
     total_time(&user, &system, &processes, &running);
     uint64_t idle = up * cpus > user + system ? up * cpus - user - system : 0;
-    text_add(text, "cpu  %llu 0 %llu %llu 0 0 0 0 0 0\n", (unsigned long long)(user / TICK_NS), (unsigned long long)(system / TICK_NS),
+    proc_add(text, "cpu  %llu 0 %llu %llu 0 0 0 0 0 0\n", (unsigned long long)(user / TICK_NS), (unsigned long long)(system / TICK_NS),
              (unsigned long long)(idle / TICK_NS));
     for (uint32_t i = 0; i < cpus; i++) /* who ran where is not kept: each has its share */
-        text_add(text, "cpu%u %llu 0 %llu %llu 0 0 0 0 0 0\n", i, (unsigned long long)(user / TICK_NS / cpus),
+        proc_add(text, "cpu%u %llu 0 %llu %llu 0 0 0 0 0 0\n", i, (unsigned long long)(user / TICK_NS / cpus),
                  (unsigned long long)(system / TICK_NS / cpus), (unsigned long long)(idle / TICK_NS / cpus));
-    text_add(text, "intr 0\nctxt 0\nbtime %lld\nprocesses %u\nprocs_running %u\nprocs_blocked 0\nsoftirq 0 0 0 0 0 0 0 0 0 0 0\n",
+    proc_add(text, "intr 0\nctxt 0\nbtime %lld\nprocesses %u\nprocs_running %u\nprocs_blocked 0\nsoftirq 0 0 0 0 0 0 0 0 0 0 0\n",
              (long long)(body_wall_offset() / 1000000000), processes, running);
     return 0;
 }
 
-static int show_uptime(const struct proc_node *node, struct text *text)
+static int show_uptime(const struct proc_node *node, struct proc_text *text)
 {
     uint64_t user, system, up = body_now();
     uint32_t processes, running;
     (void)node;
     total_time(&user, &system, &processes, &running);
     uint64_t idle = up * body_cpu_count() > user + system ? up * body_cpu_count() - user - system : 0;
-    text_add(text, "%llu.%02u %llu.%02u\n", (unsigned long long)(up / 1000000000), (unsigned)(up / TICK_NS % 100),
+    proc_add(text, "%llu.%02u %llu.%02u\n", (unsigned long long)(up / 1000000000), (unsigned)(up / TICK_NS % 100),
              (unsigned long long)(idle / 1000000000), (unsigned)(idle / TICK_NS % 100));
     return 0;
 }
 
 /* Load averages are not kept. */
-static int show_loadavg(const struct proc_node *node, struct text *text)
+static int show_loadavg(const struct proc_node *node, struct proc_text *text)
 {
     uint64_t user, system;
     uint32_t processes, running;
     (void)node;
     total_time(&user, &system, &processes, &running);
-    text_add(text, "0.00 0.00 0.00 %u/%u %d\n", running, processes, current_process() ? current_process()->pid : 1);
+    proc_add(text, "0.00 0.00 0.00 %u/%u %d\n", running, processes, current_process() ? current_process()->pid : 1);
     return 0;
 }
 
-static int show_version(const struct proc_node *node, struct text *text)
+static int show_version(const struct proc_node *node, struct proc_text *text)
 {
     struct linux_utsname name;
     (void)node;
     sys_uname(&name);
-    text_add(text, "%s version %s (hyla) %s\n", name.system, name.release, name.version);
+    proc_add(text, "%s version %s (hyla) %s\n", name.system, name.release, name.version);
     return 0;
 }
 
-static int show_filesystems(const struct proc_node *node, struct text *text)
+static int show_filesystems(const struct proc_node *node, struct proc_text *text)
 {
     (void)node;
-    text_add(text, "nodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\toverlay\nnodev\thostfs\n");
+    proc_add(text, "nodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\toverlay\nnodev\thostfs\n");
     return 0;
 }
 
-static int show_devices(const struct proc_node *node, struct text *text)
+static int show_devices(const struct proc_node *node, struct proc_text *text)
 {
     (void)node;
-    text_add(text, "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 pts\n\nBlock devices:\n");
+    proc_add(text, "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 pts\n\nBlock devices:\n");
     return 0;
 }
 
-static int show_cmdline(const struct proc_node *node, struct text *text)
+static int show_cmdline(const struct proc_node *node, struct proc_text *text)
 {
     (void)node;
-    text_add(text, "\n");
+    proc_add(text, "\n");
     return 0;
 }
 
-static int show_swaps(const struct proc_node *node, struct text *text)
+static int show_swaps(const struct proc_node *node, struct proc_text *text)
 {
     (void)node;
-    text_add(text, "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n");
+    proc_add(text, "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n");
     return 0;
 }
 

@@ -444,6 +444,27 @@ static void trapped(struct stub_thread *self, struct host_context *context, uint
 static int in_range(uint64_t rip, const char *begin, const char *end) { return rip >= (uint64_t)begin && rip < (uint64_t)end; }
 static int in_stub(uint64_t rip) { return rip >= STUB_IMAGE_BASE && rip < STUB_IMAGE_BASE + STUB_TEXT_SIZE; }
 
+/* The private futex calls that end at once, as in entry.S: 1 when answered. */
+static int local_futex_trapped(struct host_context *context)
+{
+    uint64_t address = context->rdi;
+    uint32_t operation = (uint32_t)context->rsi, word;
+    if (address & 3)
+        return 0;
+    if (operation == 129) {
+        uint32_t bucket = (uint32_t)((address >> 2) ^ (address >> 10) ^ (address >> 18)) & 255;
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        if (__atomic_load_n(&pages_header->census[bucket], __ATOMIC_RELAXED))
+            return 0;
+        context->rax = 0;
+        return 1;
+    }
+    if (operation != 128 || context->r10 || stub_copy(&word, (void *)address, 4) || word == (uint32_t)context->rdx)
+        return 0;
+    context->rax = (uint64_t)-11;
+    return 1;
+}
+
 static void on_call(struct stub_thread *self, const struct host_siginfo *info, struct host_context *context)
 {
     if (info->architecture != 0xc000003e) { /* int 0x80: the 32-bit table is not here */
@@ -456,6 +477,8 @@ static void on_call(struct stub_thread *self, const struct host_siginfo *info, s
         context->rax = (uint64_t)(int64_t)self->slot->process_id;
     else if (!flags && info->call == 186)
         context->rax = (uint64_t)(int64_t)self->slot->thread_id;
+    else if (!flags && info->call == 202 && local_futex_trapped(context))
+        return;
     else
         trapped_call(self, context, flags);
 }

@@ -71,7 +71,8 @@ static void file_names(void)
     CHECK(bind(server, (void *)&name, length) == 0);
     CHECK(lstat(path, &stat) == 0 && S_ISSOCK(stat.st_mode) && (stat.st_mode & 0777) == 0750);
     CHECK_ERROR(bind(again, (void *)&name, length), EADDRINUSE);
-    CHECK_ERROR(bind(server, (void *)&name, length), EINVAL);
+    size = name_abstract(&other, "second name");
+    CHECK_ERROR(bind(server, (void *)&other, size), EINVAL);
     CHECK_ERROR(open(path, O_RDONLY), ENXIO);
     CHECK_ERROR(connect(client, (void *)&name, length), ECONNREFUSED); /* does not listen yet */
     CHECK(listen(server, 5) == 0 && connect(client, (void *)&name, length) == 0);

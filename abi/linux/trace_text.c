@@ -145,6 +145,19 @@ static void add_wait_status(struct trace_text *text, uaddr_t address)
         text_add(text, "[%s]", signal_name(status & 0x7f, name));
 }
 
+static void add_stat(struct trace_text *text, uaddr_t address)
+{
+    static const char *const kinds[16] = {[1] = "S_IFIFO", [2] = "S_IFCHR", [4] = "S_IFDIR", [6] = "S_IFBLK",
+                                          [8] = "S_IFREG", [10] = "S_IFLNK", [12] = "S_IFSOCK"};
+    struct linux_stat stat;
+    if (user_read(&stat, address, sizeof stat)) {
+        text_add(text, "%#llx", (unsigned long long)address);
+        return;
+    }
+    const char *kind = kinds[stat.mode >> 12 & 15];
+    text_add(text, "{st_mode=%s|0%o, st_size=%lld, ...}", kind ? kind : "0", stat.mode & 07777, (long long)stat.size);
+}
+
 static void add_signal_set(struct trace_text *text, uaddr_t address)
 {
     uint64_t set;
@@ -247,6 +260,9 @@ static bool add_pointed(struct trace_text *text, const struct call_argument *arg
         return true;
     case CALL_ARG_STATUS_OUT:
         add_wait_status(text, value);
+        return true;
+    case CALL_ARG_STAT_OUT:
+        add_stat(text, value);
         return true;
     case CALL_ARG_SIGSET_IN:
     case CALL_ARG_SIGSET_OUT:

@@ -186,7 +186,7 @@ static int may_advise(const struct region *region, enum aspace_advice advice)
     if (advice == ADVICE_REMOVE && (!(region->flags & REGION_SHARED) || !(region->flags & REGION_MAY_WRITE)))
         return -EACCES;
     if (populate && !(region->prot & needed))
-        return -EFAULT;
+        return -EINVAL;
     return 0;
 }
 

@@ -32,7 +32,7 @@ static int bring_in(struct aspace *aspace, uaddr_t address, uint64_t size)
 {
     int error = aspace_advise(aspace, address, size, ADVICE_POPULATE_READ);
 
-    return error == -EFAULT ? -ENOMEM : error;
+    return error == -EFAULT || error == -EINVAL ? -ENOMEM : error;
 }
 
 static bool page_range(uaddr_t *address, uint64_t *size)

@@ -6,11 +6,12 @@
  */
 #include "abi/linux/mm_internal.h"
 
-/* What MAP_SHARED_VALIDATE accepts. */
+/* What MAP_SHARED_VALIDATE accepts: the flags from before it, as Linux has them. */
 #define MAP_FLAGS_KNOWN                                                                                                \
     (LINUX_MAP_TYPE | LINUX_MAP_FIXED | LINUX_MAP_ANONYMOUS | LINUX_MAP_32BIT | LINUX_MAP_GROWSDOWN |                  \
      LINUX_MAP_DENYWRITE | LINUX_MAP_EXECUTABLE | LINUX_MAP_LOCKED | LINUX_MAP_NORESERVE | LINUX_MAP_POPULATE |        \
-     LINUX_MAP_NONBLOCK | LINUX_MAP_STACK | LINUX_MAP_HUGETLB | LINUX_MAP_FIXED_NOREPLACE)
+     LINUX_MAP_NONBLOCK | LINUX_MAP_STACK | LINUX_MAP_HUGETLB | LINUX_MAP_ABOVE_4G | LINUX_MAP_UNINITIALIZED |         \
+     LINUX_MAP_HUGE_SIZES)
 
 /* --- decoding ---------------------------------------------------------------------------------------- */
 
@@ -194,7 +195,7 @@ static int check_remap(uaddr_t address, uint64_t old_size, uint64_t new_size, ui
         return -EINVAL;
     if ((address & ~PAGE_MASK) || !new_size)
         return -EINVAL;
-    return (flags & LINUX_MREMAP_FIXED) && (new_address & ~PAGE_MASK) ? -EINVAL : 0;
+    return (flags & (LINUX_MREMAP_FIXED | LINUX_MREMAP_DONTUNMAP)) && (new_address & ~PAGE_MASK) ? -EINVAL : 0;
 }
 
 /* The limits for what is added. -EFAULT when nothing is there. */

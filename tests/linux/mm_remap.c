@@ -60,9 +60,9 @@ static void keeps_old(void)
 {
     char *area = map_pages(4, READ_WRITE), *result;
     fill(area, 4);
-    CHECK_ERROR(mremap(area, 4 * PAGE, 5 * PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP), EINVAL);
-    CHECK_ERROR(mremap(area, 4 * PAGE, 4 * PAGE, MREMAP_DONTUNMAP), EINVAL);
-    result = mremap(area, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP);
+    CHECK_ERROR(mremap(area, 4 * PAGE, 5 * PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL), EINVAL);
+    CHECK_ERROR(mremap(area, 4 * PAGE, 4 * PAGE, MREMAP_DONTUNMAP, NULL), EINVAL);
+    result = mremap(area, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
     CHECK(result != MAP_FAILED && result != area && filled(result, 4));
     CHECK(area[0] == 0 && area[3 * PAGE] == 0 && fault_of(area, true) == 0);
     CHECK(munmap(area, 4 * PAGE) == 0 && munmap(result, 4 * PAGE) == 0);

@@ -6,7 +6,9 @@
  * runs first (as on Linux). The first handler decides what an interrupted call returns; without a handler the call
  * restarts. Registers are fetched when first needed and set once, at the end.
  */
+#include "abi/linux/call.h"
 #include "abi/linux/signal_state.h"
+#include "abi/linux/trace.h"
 #include "kernel/assert.h"
 
 struct delivery {
@@ -129,6 +131,8 @@ static void take(struct lthread *thread, struct taken *taken)
     mutex_unlock(&signals->mutex);
     if (taken->record)
         signal_timer_taken(taken->record, &taken->info);
+    if (taken->signal && UNLIKELY(call_hooks & CALL_HOOK_TRACE))
+        trace_signal(taken->signal, &taken->info);
 }
 
 static void act_default(struct lthread *thread, const struct taken *taken)

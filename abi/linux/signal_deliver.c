@@ -131,7 +131,7 @@ static void take(struct lthread *thread, struct taken *taken)
     mutex_unlock(&signals->mutex);
     if (taken->record)
         signal_timer_taken(taken->record, &taken->info);
-    if (taken->signal && UNLIKELY(call_hooks & CALL_HOOK_TRACE))
+    if (taken->signal && UNLIKELY(atomic32_load_relaxed(&call_hooks) & CALL_HOOK_TRACE))
         trace_signal(taken->signal, &taken->info);
 }
 

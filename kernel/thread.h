@@ -85,7 +85,7 @@ void thread_discard_parked(struct thread *thread);
 
 /* The running thread, or NULL on a CPU's own scheduler stack. */
 struct thread *thread_current(void);
-/* Lets other ready threads run. */
+/* Lets other ready threads run. What works for long (big copies, long lists) calls it now and then: see sched_set_spread. */
 void thread_yield(void);
 
 /*

@@ -124,6 +124,7 @@ void hot_add(struct user_thread *user);
 bool hot_poll(void);
 void hot_leave(void); /* before sleeping: stops polling; may claim */
 bool hot_any(void);
+void hot_mark_blocked(void); /* tells the stubs of listed threads whose calls wait to sleep at once */
 
 /* command.c: may suspend */
 struct stub_command *command_at(struct user_thread *user, uint32_t index, uint32_t operation);

@@ -182,6 +182,8 @@ static bool spin(uint32_t cpu)
     if (!hot_any() || loop_cpus == 1 || !spare_cpu())
         return false;
     atomic32_add(&loop.spinners, 1);
+    if (atomic32_load_relaxed(&users_running) + 1 >= loop_cpus) /* a program may want the CPU that a waiting stub spins on */
+        hot_mark_blocked();
     bool found = false;
     nanoseconds_t end = body_now() + SPIN_NS;
     for (uint32_t turn = 1; !found; turn++) {

@@ -135,15 +135,28 @@ bool hot_poll(void)
     return false;
 }
 
+/* Its call waits for something: its stub is to sleep, not to spin. */
+static void mark_blocked(struct user_thread *user)
+{
+    if (atomic32_load_relaxed(&user->mode) != MODE_KERNEL || atomic32_load_relaxed(&user->blocked))
+        return;
+    atomic32_store_relaxed(&user->blocked, 1);
+    __atomic_store_n(&user->slot->blocked, 1, __ATOMIC_RELAXED);
+}
+
+void hot_mark_blocked(void)
+{
+    struct hot_list *hot = hot_self();
+    for (uint32_t i = 0; i < hot->count; i++)
+        mark_blocked(hot->users[i]);
+}
+
 void hot_leave(void)
 {
     struct hot_list *hot = hot_self();
     for (uint32_t i = 0; i < hot->count; i++) {
         struct user_thread *user = hot->users[i];
-        if (atomic32_load_relaxed(&user->mode) == MODE_KERNEL) { /* its call waits for something: no use in spinning */
-            atomic32_store_relaxed(&user->blocked, 1);
-            __atomic_store_n(&user->slot->blocked, 1, __ATOMIC_RELAXED);
-        }
+        mark_blocked(user);
         stop_polling(user);
     }
     hot->count = 0;

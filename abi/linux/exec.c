@@ -35,6 +35,23 @@ static void take_leader_id(struct lthread *self)
     id_set_thread(self->tid, self);
 }
 
+/* The old user side's time counts on; nobody looks at it (under the mutex) while it is exchanged. */
+static int switch_user_side(struct lthread *self, struct exec_image *image)
+{
+    struct process *process = self->process;
+    uint64_t user_ns, system_ns;
+
+    mutex_lock(&process->mutex);
+    lthread_cpu_time(self, &user_ns, &system_ns);
+    int error = body_user_exec(image->aspace);
+    if (!error) {
+        atomic64_add_relaxed(&process->dead_user_ns, user_ns);
+        atomic64_add_relaxed(&process->dead_system_ns, system_ns);
+    }
+    mutex_unlock(&process->mutex);
+    return error;
+}
+
 static void switch_memory(struct lthread *self, struct exec_image *image)
 {
     struct process *process = self->process;
@@ -77,7 +94,7 @@ static int change_over(struct lthread *self, struct exec_image *image)
         return LINUX_SIGSEGV;
     futex_thread_exit(self);
     self->rseq = NULL;
-    if (body_user_exec(image->aspace))
+    if (switch_user_side(self, image))
         return LINUX_SIGKILL;
     switch_memory(self, image);
     vfork_release(self);

@@ -50,7 +50,6 @@ struct process *process_create(void)
     object_init(&process->object, &process_type);
     list_init(&process->children);
     list_init(&process->sibling);
-    list_init(&process->group_link);
     list_init(&process->all_link);
     list_init(&process->threads);
     mutex_init(&process->mutex, RANK_PROCESS);

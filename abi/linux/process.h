@@ -112,7 +112,6 @@ struct process {
     struct list children;       /* struct process.sibling */
     struct list sibling;
     int32_t pgid, sid;
-    struct list group_link;     /* members of one process group */
     struct list all_link;
     enum process_state state;
     int32_t exit_status;        /* as wait4 reports it; until it is a zombie under process->mutex */
@@ -146,9 +145,7 @@ struct process {
 
     int32_t parent_tid;           /* the thread that created it; under the tree lock */
     uint64_t oom_score_adjust;    /* /proc/PID/oom_score_adj keeps it here */
-    struct atomic64 child_max_rss;
 
-    struct waitq *vfork_done;   /* where the parent waits, until exec or exit */
     nanoseconds_t start_time;
     struct atomic64 dead_user_ns, dead_system_ns;         /* of its threads that ended */
     struct atomic64 children_user_ns, children_system_ns; /* of waited-for children */

@@ -7,7 +7,7 @@
 #include "body/sim/engine.h"
 #include "kernel/assert.h"
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef SIM_ADDRESS_SANITIZER
 void __sanitizer_start_switch_fiber(void **save, const void *bottom, size_t size);
 void __sanitizer_finish_switch_fiber(void *saved, const void **old_bottom, size_t *old_size);
 #else

@@ -14,6 +14,14 @@
 #include "kernel/atomic.h"
 #include "kernel/body.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#define SIM_ADDRESS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SIM_ADDRESS_SANITIZER 1
+#endif
+#endif
+
 #define SIM_CPUS_MAX 4u
 #define SIM_OUTSIDE SIM_CPUS_MAX /* the outside strand's index */
 #define SIM_STRANDS (SIM_CPUS_MAX + 1)

@@ -12,7 +12,7 @@
 
 #include "body/sim/engine.h"
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef SIM_ADDRESS_SANITIZER
 #include <sanitizer/asan_interface.h>
 #else
 #define ASAN_POISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))

@@ -2,9 +2,9 @@
  * Descriptors in flight: files that wait in messages (SCM_RIGHTS, unix(7)).
  *
  * While they fly, the files are counted against the sender's RLIMIT_NOFILE, and a socket among them knows how
- * many messages carry it: what the search for unreachable sockets (unix_gc.c) needs. Files are let go by
- * deferred work, one after the other: a socket that dies so may hold messages with more sockets, to any depth,
- * and that must not become recursion.
+ * many messages carry it: what the search for unreachable sockets (unix_gc.c) needs. Files are let go one after
+ * the other: a socket that dies so may hold messages with more sockets, to any depth, and that must not become
+ * recursion, so what a thread drops while it is dropping waits for its turn.
  */
 #include "abi/linux/unix_gc.h"
 #include "abi/linux/unix_socket.h"
@@ -12,7 +12,6 @@
 #include "abi/linux/process.h"
 #include "kernel/alloc.h"
 #include "kernel/assert.h"
-#include "kernel/async.h"
 
 struct flyer { /* how many files one user has in flight */
     struct list link;
@@ -29,10 +28,14 @@ struct list unix_flight_sockets = {&unix_flight_sockets, &unix_flight_sockets};
 
 static struct list flyers = {&flyers, &flyers}; /* under unix_flight_mutex */
 
-static struct spinlock drop_lock = SPINLOCK_INIT(RANK_POOL); /* guards drop_list */
-static struct list drop_list = {&drop_list, &drop_list};
-static void drop_run(struct async_work *work);
-static struct async_work drop_work = {.link = {&drop_work.link, &drop_work.link}, .function = drop_run};
+struct dropper { /* a thread that is letting go, on its stack */
+    struct list link;
+    struct thread *thread;
+    struct list rights; /* struct unix_rights.link */
+};
+
+static struct spinlock drop_lock = SPINLOCK_INIT(RANK_POOL); /* guards the droppers and their lists */
+static struct list droppers = {&droppers, &droppers};
 
 static size_t rights_size(uint32_t count) { return offsetof(struct unix_rights, files) + count * sizeof(struct file *); }
 
@@ -100,6 +103,8 @@ static void socket_lands(struct unix_socket *socket)
 
 int unix_rights_fly(struct unix_rights *rights)
 {
+    bool privileged = capable(LINUX_CAP_SYS_RESOURCE) || capable(LINUX_CAP_SYS_ADMIN);
+    uint64_t limit = privileged ? UINT64_MAX : rlimit(LINUX_RLIMIT_NOFILE);
     uint32_t uid = current_cred()->uid;
     struct flyer *flyer;
     int error = 0;
@@ -108,7 +113,7 @@ int unix_rights_fly(struct unix_rights *rights)
     flyer = flyer_find(uid);
     if (!flyer)
         error = -ENOMEM;
-    else if (flyer->files > rlimit(LINUX_RLIMIT_NOFILE) && !capable(LINUX_CAP_SYS_RESOURCE) && !capable(LINUX_CAP_SYS_ADMIN))
+    else if (flyer->files > limit)
         error = -ETOOMANYREFS;
     if (!error) {
         rights->uid = uid;
@@ -157,36 +162,51 @@ void unix_flight_barrier(void)
 
 /* --- letting go -------------------------------------------------------------------------------------- */
 
-static struct unix_rights *drop_next(void)
+static struct dropper *dropper_find_locked(struct thread *thread)
+{
+    LIST_FOR_EACH(link, &droppers) {
+        struct dropper *dropper = LIST_ENTRY(link, struct dropper, link);
+        if (dropper->thread == thread)
+            return dropper;
+    }
+    return NULL;
+}
+
+/* The next of this thread's, or NULL: then it drops no more. */
+static struct unix_rights *drop_next(struct dropper *dropper)
 {
     struct list *link;
 
     spin_lock(&drop_lock);
-    link = list_pop_front(&drop_list);
+    link = list_pop_front(&dropper->rights);
+    if (!link)
+        list_remove(&dropper->link);
     spin_unlock(&drop_lock);
     return link ? LIST_ENTRY(link, struct unix_rights, link) : NULL;
 }
 
-static void drop_run(struct async_work *work)
+static void rights_free(struct unix_rights *rights)
 {
-    struct unix_rights *rights;
-
-    (void)work;
-    while ((rights = drop_next())) {
-        unix_rights_land(rights);
-        for (uint32_t i = 0; i < rights->count; i++)
-            if (rights->files[i])
-                file_unref(rights->files[i]);
-        kfree(rights);
-    }
+    unix_rights_land(rights);
+    for (uint32_t i = 0; i < rights->count; i++)
+        if (rights->files[i])
+            file_unref(rights->files[i]);
+    kfree(rights);
 }
 
 void unix_rights_drop(struct unix_rights *rights)
 {
+    struct dropper self = {.thread = thread_current()}, *outer;
+
     if (!rights)
         return;
+    list_init(&self.rights);
     spin_lock(&drop_lock);
-    list_push_back(&drop_list, &rights->link);
+    outer = dropper_find_locked(self.thread);
+    list_push_back(outer ? &outer->rights : &self.rights, &rights->link);
+    if (!outer)
+        list_push_back(&droppers, &self.link);
     spin_unlock(&drop_lock);
-    kernel_async(&drop_work);
+    while (!outer && (rights = drop_next(&self)))
+        rights_free(rights);
 }

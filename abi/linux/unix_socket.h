@@ -61,7 +61,7 @@ struct unix_address {
 };
 
 struct unix_rights {
-    struct list link; /* to be dropped: unix_rights.c */
+    struct list link; /* while it is dropped: unix_rights.c */
     uint32_t count;
     uint32_t uid;  /* whose limit they count against */
     bool flying;
@@ -227,7 +227,7 @@ int unix_rights_fly(struct unix_rights *rights);
 void unix_rights_land(struct unix_rights *rights);
 /* A copy for MSG_PEEK, not in flight. NULL: no memory. Any mutex. */
 struct unix_rights *unix_rights_copy(const struct unix_rights *rights);
-/* Lets go of the files, later and elsewhere (a dying socket may hold another in its messages, and so on). NULL is fine. */
+/* Lets go of the files, here and now unless this thread is doing so already. No lock held. NULL is fine. */
 void unix_rights_drop(struct unix_rights *rights);
 /* After a peek: what was copied is not installed before a search that may not have seen it is over. */
 void unix_flight_barrier(void);

@@ -188,10 +188,25 @@ static int open_anonymous(struct file *found, uint32_t flags, struct file **file
     return -ENXIO;
 }
 
+/* O_PATH of such a file: good for fstat alone. */
+static int path_only_stat(struct file *file, struct linux_stat_data *stat) { return file_stat(file->data, stat); }
+static void path_only_release(struct file *file) { file_unref(file->data); }
+
+static int open_anonymous_path(struct file *found, uint32_t flags, struct file **file)
+{
+    static const struct file_ops ops = {.kind = "path", .stat = path_only_stat, .release = path_only_release};
+
+    *file = file_create(&ops, flags, found);
+    if (!*file)
+        return -ENOMEM;
+    file_ref(found);
+    return 0;
+}
+
 static int open_walked(struct walk *walk, uint32_t flags, struct file **file)
 {
     if (walk->file)
-        return flags & LINUX_O_PATH ? -ENXIO : open_anonymous(walk->file, flags, file);
+        return flags & LINUX_O_PATH ? open_anonymous_path(walk->file, flags, file) : open_anonymous(walk->file, flags, file);
     return vfs_open_path(walk->pin, flags, file);
 }
 
@@ -270,6 +285,8 @@ static int open_temporary(struct walk *walk, const struct open_request *request,
     error = names_create(walk->at, name, strlen(name), &create, &path);
     if (error)
         return error == -EPERM ? -EOPNOTSUPP : error;
+    if (!(request->flags & LINUX_O_EXCL))
+        path->node->flags |= NODE_LINKABLE;
     error = open_made(path, request->flags & ~(uint32_t)LINUX_O_DIRECTORY, file);
     names_remove(walk->at, name, strlen(name), false, false);
     path_unref(path);

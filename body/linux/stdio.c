@@ -10,7 +10,7 @@
  */
 #include "body/linux/stdio.h"
 
-#include "abi/linux/fs/fs.h"
+#include "abi/linux/fs/memfs.h"
 #include "abi/linux/process.h"
 #include "abi/linux/tty.h"
 #include "body/linux/host.h"
@@ -245,9 +245,8 @@ static int64_t regular_seek(struct file *file, int64_t offset, int whence)
 static uint32_t stream_poll(struct file *file)
 {
     struct stream *stream = stream_of(file);
-    uint32_t always = EVENT_READ | EVENT_WRITE | EVENT_READ_NORMAL | EVENT_WRITE_NORMAL;
     if (!stream->watched)
-        return always;
+        return EVENT_READ | EVENT_WRITE | EVENT_READ_NORMAL | EVENT_WRITE_NORMAL;
     return host_poll(stream->fd, POLLIN | POLLPRI | POLLOUT | POLLRDNORM | POLLWRNORM | POLLRDHUP);
 }
 
@@ -324,12 +323,14 @@ static int regular_map(struct file *file, uint32_t prot, bool shared, struct mem
 
 static void stream_release(struct file *file);
 
-#define COMMON_OPS                                                                                                     \
-    .poll = stream_poll, .knotes = stream_knotes, .ioctl = stream_ioctl, .stat = stream_stat, .release = stream_release
+/* What the event loop cannot watch has no poll either: epoll refuses it, as it does natively. */
+#define COMMON_OPS .ioctl = stream_ioctl, .stat = stream_stat, .release = stream_release
+#define WATCHED_OPS .poll = stream_poll, .knotes = stream_knotes, COMMON_OPS
 
-static const struct file_ops pipe_stream_ops = {.kind = "pipe", .read = stream_read, .write = stream_write, COMMON_OPS};
-static const struct file_ops socket_stream_ops = {.kind = "socket", .read = stream_read, .write = stream_write, COMMON_OPS};
-static const struct file_ops device_stream_ops = {.kind = "device", .read = stream_read, .write = stream_write, COMMON_OPS};
+static const struct file_ops pipe_stream_ops = {.kind = "pipe", .read = stream_read, .write = stream_write, WATCHED_OPS};
+static const struct file_ops socket_stream_ops = {.kind = "socket", .read = stream_read, .write = stream_write, WATCHED_OPS};
+static const struct file_ops device_stream_ops = {.kind = "device", .read = stream_read, .write = stream_write, WATCHED_OPS};
+static const struct file_ops memory_stream_ops = {.kind = "device", .read = stream_read, .write = stream_write, COMMON_OPS};
 static const struct file_ops directory_stream_ops = {.kind = "directory", COMMON_OPS};
 static const struct file_ops regular_stream_ops = {
     .kind = "file",
@@ -345,9 +346,9 @@ static const struct file_ops regular_stream_ops = {
 
 /* --- creation ---------------------------------------------------------------------------------------- */
 
-static const struct file_ops *ops_for(uint32_t type)
+static const struct file_ops *ops_for(const struct stream *stream)
 {
-    switch (type) {
+    switch (stream->type) {
     case S_IFIFO:
         return &pipe_stream_ops;
     case S_IFSOCK:
@@ -357,7 +358,7 @@ static const struct file_ops *ops_for(uint32_t type)
     case S_IFDIR:
         return &directory_stream_ops;
     default:
-        return &device_stream_ops;
+        return stream->watched ? &device_stream_ops : &memory_stream_ops;
     }
 }
 
@@ -437,7 +438,7 @@ static int open_stream(int fd, uint32_t flags, const struct statx *stat, struct 
         kfree(stream);
         return error;
     }
-    *file = file_create(ops_for(stream->type), flags, stream);
+    *file = file_create(ops_for(stream), flags, stream);
     if (!*file) {
         if (stream->watched)
             host_watch_remove(&stream->watch);
@@ -447,6 +448,27 @@ static int open_stream(int fd, uint32_t flags, const struct statx *stat, struct 
     if (stream->type == S_IFREG)
         (*file)->position = host_position(fd);
     return 0;
+}
+
+/* /dev/null and its like are the guest's own, under their name: a program may ask what its standard input is. */
+static struct file *own_device(const struct statx *stat, uint32_t flags)
+{
+    static const char *const names[] = {[3] = "/dev/null", [5] = "/dev/zero", [7] = "/dev/full", [8] = "/dev/random", [9] = "/dev/urandom"};
+    struct linux_stat_data found;
+    struct path *path;
+    struct file *file = NULL;
+    if ((stat->stx_mode & S_IFMT) != S_IFCHR || stat->stx_rdev_major != 1 || stat->stx_rdev_minor >= ARRAY_SIZE(names) ||
+        !names[stat->stx_rdev_minor] || path_walk(LINUX_AT_FDCWD, names[stat->stx_rdev_minor], 0, &path))
+        return NULL;
+    struct node *node = path_node(path);
+    uint64_t rdev = makedev(stat->stx_rdev_major, stat->stx_rdev_minor);
+    if (node->ops->get_attr(node, &found) || found.rdev != rdev || device_open(found.mode, rdev, flags, &file)) {
+        path_unref(path);
+        return NULL;
+    }
+    file->node = object_ref(node);
+    file->path = path;
+    return file;
 }
 
 int stdio_file(int host_fd, struct file **file)
@@ -461,6 +483,8 @@ int stdio_file(int host_fd, struct file **file)
     if (stdio_console_is(host_fd))
         return tty_open(tty_console(), kept | LINUX_O_NOCTTY, file);
     *file = shared_file(host_fd);
+    if (!*file)
+        *file = own_device(&stat, kept);
     if (*file)
         return 0;
     error = open_stream(host_fd, kept, &stat, file);

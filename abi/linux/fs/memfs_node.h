@@ -46,7 +46,6 @@ struct memnode {
     struct file_time access, modify, change, birth;
     /* link_count is written under memfs->tree and memfs->attributes */
     uint32_t link_count;
-    bool linkable; /* O_TMPFILE: may get its first name */
     bool own;      /* the attributes above are the truth; else the lower node's are */
 
     /* directories; under memfs->tree */

@@ -152,29 +152,17 @@ int futex_fault_in(uaddr_t address)
 
 /* --- entries ----------------------------------------------------------------------------------------- */
 
-static void count_up(struct atomic32 *counter)
-{
-    if (counter)
-        atomic32_add(counter, 1);
-}
-
-static void count_down(struct atomic32 *counter)
-{
-    if (counter)
-        atomic32_sub(counter, 1);
-}
-
 void futex_entry_take_locked(struct futex_entry *entry)
 {
     list_remove(&entry->link);
-    count_down(entry->counter);
+    futex_count_down(entry->counter);
     atomic_ptr_store_release(&entry->bucket, NULL);
 }
 
 void futex_entry_wake_locked(struct futex_entry *entry)
 {
     list_remove(&entry->link);
-    count_down(entry->counter);
+    futex_count_down(entry->counter);
     waitq_wake_all(entry->sleep);
     atomic_ptr_store_release(&entry->bucket, NULL);
 }
@@ -208,14 +196,14 @@ int futex_entry_queue(struct futex_entry *entry, struct futex_word word, uint32_
     list_init(&entry->link);
     bucket = futex_key_bucket(&entry->key);
     entry->counter = futex_key_counter(&entry->key);
-    count_up(entry->counter); /* before the re-check: see the census in futex.h */
+    futex_count_up(entry->counter); /* before the re-check: see the census in futex.h */
     while ((error = check_and_queue(entry, bucket, word.address, value)) == -EFAULT) {
         error = futex_fault_in(word.address);
         if (error)
             break;
     }
     if (error) {
-        count_down(entry->counter);
+        futex_count_down(entry->counter);
         futex_key_put(&entry->key);
     }
     return error;

@@ -108,7 +108,8 @@ void futex_robust_exit(uaddr_t head, uint32_t id);
  * The increment is a sequentially consistent read-modify-write, so 1 is visible before 2 reads. With b
  * between a and c, either c sees 1's count (and the waker calls the kernel), or 2 sees a's value (and the
  * waiter does not sleep unless the program wants exactly that value). A moved waiter is counted at its new
- * index before it is taken from the old one. The count falls only after the waiter has left its queue.
+ * index before it is taken from the old one. The count falls only after the waiter has left its queue. A contended PI
+ * word counts as one waiter, since a plain wake of it is an error.
  * On x86-64 an atomic exchange of the word is itself barrier b; after a plain store the reader adds one.
  */
 #define FUTEX_CENSUS_SIZE 256u

@@ -37,6 +37,16 @@ struct futex_table *futex_key_table(const struct futex_key *key);
 struct futex_bucket *futex_key_bucket(const struct futex_key *key);
 /* The census counter of a key, NULL when it has none. */
 struct atomic32 *futex_key_counter(const struct futex_key *key);
+static inline void futex_count_up(struct atomic32 *counter)
+{
+    if (counter)
+        atomic32_add(counter, 1);
+}
+static inline void futex_count_down(struct atomic32 *counter)
+{
+    if (counter)
+        atomic32_sub(counter, 1);
+}
 
 /* For tables that the compiler initialises. */
 #define FUTEX_REPEAT_8(item, i)                                                                                        \

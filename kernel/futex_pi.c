@@ -141,6 +141,7 @@ static struct futex_pi_state *state_create(const struct futex_key *key, uint32_t
     state->key = *key;
     futex_key_ref(key);
     state->owner = owner;
+    futex_count_up(futex_key_counter(key)); /* a wake of a PI word is an error that user space must not miss */
     spin_lock(&graph_lock);
     list_push_back(state_chain(key), &state->link);
     spin_unlock(&graph_lock);
@@ -157,6 +158,7 @@ static void state_release(struct futex_pi_state *state)
     spin_lock(&graph_lock);
     list_remove(&state->link);
     spin_unlock(&graph_lock);
+    futex_count_down(futex_key_counter(&state->key));
     futex_key_put(&state->key);
     kfree(state);
 }

@@ -46,8 +46,7 @@ static void move_entry(struct key_pair *pair, struct futex_entry *entry)
     struct atomic32 *counter = futex_key_counter(&pair->second), *old_counter = entry->counter;
     struct futex_key old_key = entry->key;
 
-    if (counter)
-        atomic32_add(counter, 1);
+    futex_count_up(counter);
     if (pair->first_bucket != pair->second_bucket) {
         list_remove(&entry->link);
         list_push_back(&pair->second_bucket->entries, &entry->link);
@@ -56,8 +55,7 @@ static void move_entry(struct key_pair *pair, struct futex_entry *entry)
     entry->key = pair->second;
     entry->counter = counter;
     atomic_ptr_store_release(&entry->bucket, pair->second_bucket);
-    if (old_counter)
-        atomic32_sub(old_counter, 1);
+    futex_count_down(old_counter);
     futex_key_put(&old_key);
 }
 

@@ -38,19 +38,6 @@ static int64_t node_file_read(struct file *file, struct io *io, int64_t *positio
     return done;
 }
 
-/* A process may not make a file longer than its limit: what fits is written, nothing fitting is SIGXFSZ. */
-static int limit_size(struct io *io, uint64_t offset)
-{
-    uint64_t limit = rlimit(LINUX_RLIMIT_FSIZE);
-
-    if (offset >= limit) {
-        signal_send_thread(current_thread(), LINUX_SIGXFSZ, NULL);
-        return -EFBIG;
-    }
-    io->left = min_u64(io->left, limit - offset);
-    return 0;
-}
-
 /* Set-user-ID, and set-group-ID of an executable, do not survive a write by the unprivileged. */
 void node_drop_privileges(struct node *node)
 {
@@ -66,16 +53,15 @@ void node_drop_privileges(struct node *node)
         node_set_attr(node, &attr);
 }
 
-static int64_t write_at(struct file *file, struct io *io, int64_t *position)
+/* A process may not make a file longer than its limit: what fits is written. */
+static int64_t write_at(struct file *file, struct io *io, int64_t *position, uint64_t limit)
 {
     struct node *node = file->node;
     int64_t done;
-    int error = current_thread() ? limit_size(io, (uint64_t)*position) : 0;
 
-    if (error)
-        return error;
-    if (*position > INT64_MAX - (int64_t)io_left(io))
+    if ((uint64_t)*position >= limit || *position > INT64_MAX - (int64_t)io_left(io))
         return -EFBIG;
+    io->left = min_u64(io->left, limit - (uint64_t)*position);
     node_drop_privileges(node);
     done = node->ops->write(node, io, (uint64_t)*position);
     if (done > 0)
@@ -83,7 +69,7 @@ static int64_t write_at(struct file *file, struct io *io, int64_t *position)
     return done;
 }
 
-static int64_t write_append(struct file *file, struct io *io, int64_t *position)
+static int64_t write_append(struct file *file, struct io *io, int64_t *position, uint64_t limit)
 {
     struct mutex *lock = &append_locks[((uintptr_t)file->node >> 6) % APPEND_LOCKS];
     struct linux_stat_data stat;
@@ -93,7 +79,7 @@ static int64_t write_append(struct file *file, struct io *io, int64_t *position)
     done = file->node->ops->get_attr(file->node, &stat);
     if (!done) {
         *position = (int64_t)stat.size;
-        done = write_at(file, io, position);
+        done = write_at(file, io, position, limit);
     }
     mutex_unlock(lock);
     return done;
@@ -103,13 +89,17 @@ static int64_t node_file_write(struct file *file, struct io *io, int64_t *positi
 {
     struct node *node = file->node;
     uint32_t flags = atomic32_load_relaxed(&file->flags);
+    uint64_t limit = current_thread() ? rlimit(LINUX_RLIMIT_FSIZE) : UINT64_MAX;
+    bool append = (io->flags & IO_APPEND) || (flags & LINUX_O_APPEND);
     int64_t done;
 
     if (!node->ops->write)
         return -EINVAL;
     if (!io_left(io))
         return 0;
-    done = (io->flags & IO_APPEND) || (flags & LINUX_O_APPEND) ? write_append(file, io, position) : write_at(file, io, position);
+    done = append ? write_append(file, io, position, limit) : write_at(file, io, position, limit);
+    if (done == -EFBIG && (uint64_t)*position >= limit)
+        signal_send_thread(current_thread(), LINUX_SIGXFSZ, NULL);
     if (done > 0 && node->ops->sync && ((io->flags & (IO_SYNC | IO_DATA_SYNC)) || (flags & LINUX_O_DSYNC))) {
         int error = node->ops->sync(node, !(io->flags & IO_SYNC) && (flags & LINUX_O_SYNC) != LINUX_O_SYNC);
         if (error)

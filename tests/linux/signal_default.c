@@ -206,6 +206,18 @@ static void group(void)
     CHECK_ERROR(kill(-leader, 0), ESRCH);
 }
 
+/* A zombie can be sent signals until it is waited for. */
+static void zombie(void)
+{
+    siginfo_t info;
+    pid_t pid = start(pause_forever);
+    CHECK(setpgid(pid, pid) == 0 && kill(pid, SIGKILL) == 0);
+    CHECK(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) == 0 && info.si_code == CLD_KILLED);
+    CHECK(kill(pid, 0) == 0 && kill(pid, SIGTERM) == 0 && kill(-pid, SIGCONT) == 0);
+    CHECK(wait_for(pid) == SIGKILL);
+    CHECK_ERROR(kill(pid, 0), ESRCH);
+}
+
 static void exec_keeps_ignored(char **argv)
 {
     pid_t pid = xfork();
@@ -247,6 +259,7 @@ int main(int argc, char **argv)
     stop_and_cont_cancel();
     children_reaped_unasked();
     group();
+    zombie();
     exec_keeps_ignored(argv);
     return 0;
 }

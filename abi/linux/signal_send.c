@@ -9,9 +9,6 @@
 #include "abi/linux/signal_state.h"
 #include "kernel/assert.h"
 
-#define STOP_SIGNALS                                                                                                   \
-    (sigset_of(LINUX_SIGSTOP) | sigset_of(LINUX_SIGTSTP) | sigset_of(LINUX_SIGTTIN) | sigset_of(LINUX_SIGTTOU))
-
 void signal_notify_thread(struct thread_signals *own)
 {
     struct thread *thread = signals_thread(own)->thread;
@@ -73,7 +70,7 @@ static bool thrown_away(struct process_signals *signals, struct thread_signals *
 /* What stop signals and SIGCONT do before anything else. */
 static void prepare(struct process_signals *signals, int signal)
 {
-    if (sigset_of(signal) & STOP_SIGNALS)
+    if (sigset_of(signal) & SIGNAL_STOPS)
         signal_stopping_locked(signals);
     else if (signal == LINUX_SIGCONT)
         signal_continue_locked(signals);

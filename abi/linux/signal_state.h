@@ -83,6 +83,8 @@ static inline struct lthread *signals_thread(struct thread_signals *thread) { re
 /* --- what signals are (signal_actions.c) -------------------------------------------------------------- */
 
 #define SIGNAL_KERNEL_ONLY (((signal_set)1 << (LINUX_SIGKILL - 1)) | ((signal_set)1 << (LINUX_SIGSTOP - 1)))
+#define SIGNAL_STOPS                                                                                                   \
+    (sigset_of(LINUX_SIGSTOP) | sigset_of(LINUX_SIGTSTP) | sigset_of(LINUX_SIGTTIN) | sigset_of(LINUX_SIGTTOU))
 enum signal_default { SIGNAL_TERMINATE, SIGNAL_CORE, SIGNAL_IGNORE, SIGNAL_STOP, SIGNAL_CONTINUE };
 enum signal_default signal_default(int signal);
 static inline bool signal_valid(int signal) { return signal >= 1 && signal <= LINUX_SIGNALS; }

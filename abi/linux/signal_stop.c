@@ -10,9 +10,6 @@
 #include "abi/linux/signal_state.h"
 #include "kernel/assert.h"
 
-#define STOP_SIGNALS                                                                                                   \
-    (sigset_of(LINUX_SIGSTOP) | sigset_of(LINUX_SIGTSTP) | sigset_of(LINUX_SIGTTIN) | sigset_of(LINUX_SIGTTOU))
-
 static void add_report(struct process_signals *signals, int report)
 {
     if (signals->report_count < SIGNAL_REPORTS_MAX)
@@ -108,7 +105,7 @@ void signal_stopping_locked(struct process_signals *signals) { flush_all(signals
 
 void signal_continue_locked(struct process_signals *signals)
 {
-    flush_all(signals, STOP_SIGNALS);
+    flush_all(signals, SIGNAL_STOPS);
     signals->continues++;
     if (!signals->stop_signal)
         return;

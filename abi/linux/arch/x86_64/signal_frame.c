@@ -148,8 +148,9 @@ int signal_frame_pop(struct lthread *thread, struct user_regs *regs, signal_set 
         return -EFAULT;
     if (in.uc.context.rip >= USER_ADDRESS_END || restore_fp(thread, in.uc.context.fp_state))
         return -EFAULT;
+    /* Before the stack pointer changes, and whatever comes of it, as on Linux. */
+    altstack_set(&thread->signals, &in.uc.stack, regs->rsp);
     restore_regs(regs, &in.uc.context);
-    altstack_set(&thread->signals, &in.uc.stack, regs->rsp); /* errors are the handler's own doing: ignored, as on Linux */
     *mask = in.uc.mask;
     return 0;
 }

@@ -95,6 +95,8 @@ struct node_ops {
 enum node_flags {
     NODE_NO_CACHE = 1,       /* lookups of and in it are never cached: /proc */
     NODE_CACHE_NEGATIVE = 2, /* a directory whose names change only through its operations: absent names are remembered too */
+    NODE_SAME_NODE = 8,      /* with NODE_NO_CACHE: a file that is looked up again gives the same node while it is in use, so
+                                its path is kept (and follows renames), although each lookup still asks */
     NODE_LINKABLE = 4,       /* made by O_TMPFILE: link may give it a name although it has none */
 };
 

@@ -3,7 +3,7 @@
  *
  * The name cache must agree with the file system, so the look at the file system and the entry into the cache
  * happen under one mutex, as do a change and what it means for the cache. There are a few such mutexes, chosen by the
- * directory's node; two are taken in order of address. Directories that are never cached need none: their file
+ * directory's node; two are taken in order of address. Directories whose names are never kept need none: their file
  * system alone decides (and may need locks of any rank to answer, as /proc does).
  *
  * Order of checks and errors follows Linux's, because programs depend on it: mkdir of an existing name on a
@@ -29,7 +29,9 @@ static struct mutex *lock_of(struct node *directory)
 {
     uint64_t key = (uintptr_t)directory;
 
-    return directory->flags & NODE_NO_CACHE ? NULL : &name_locks[(key >> 6 ^ key >> 13) % NAME_LOCKS];
+    if ((directory->flags & (NODE_NO_CACHE | NODE_SAME_NODE)) == NODE_NO_CACHE)
+        return NULL;
+    return &name_locks[(key >> 6 ^ key >> 13) % NAME_LOCKS];
 }
 
 void names_lock(struct node *directory)
@@ -74,7 +76,9 @@ static int cache_lookup(struct path *directory, const char *name, size_t length,
 
     spin_lock(&path_cache_lock);
     struct path *found = path_cached_locked(directory, name, length, hash);
-    if (found && found->node) {
+    if (found && !path_answers(directory, found)) {
+        result = 1;
+    } else if (found && found->node) {
         *path = path_ref(found);
         result = 0;
     } else if (found) {
@@ -95,13 +99,30 @@ static void remember_absent(struct path *directory, const char *name, size_t len
     path_unref(path);
 }
 
+/* The path that stood for this very node under this name before: a reference, or NULL. */
+static struct path *path_again(struct path *directory, const char *name, size_t length, struct node *node)
+{
+    uint32_t hash = path_hash(directory, name, length);
+
+    spin_lock(&path_cache_lock);
+    struct path *found = path_cached_locked(directory, name, length, hash);
+    found = found && found->node == node ? path_ref(found) : NULL;
+    spin_unlock(&path_cache_lock);
+    return found;
+}
+
 /* A path for a node the file system gave; takes over the reference. */
 static int path_for(struct path *directory, const char *name, size_t length, struct node *node, struct path **path)
 {
+    *path = directory->node->flags & NODE_SAME_NODE ? path_again(directory, name, length, node) : NULL;
+    if (*path) {
+        object_unref(node);
+        return 0;
+    }
     *path = path_create(directory, directory->mount, name, length, node);
     if (!*path)
         return -ENOMEM;
-    if (path_cacheable(directory))
+    if (path_kept(directory))
         path_cache_add(*path);
     return 0;
 }

@@ -280,6 +280,9 @@ static int open_temporary(struct walk *walk, const struct open_request *request,
 
     if ((request->flags & LINUX_O_ACCMODE) == LINUX_O_RDONLY)
         return -EINVAL;
+    /* Where others see the names too, the file would show, and could not be linked afterwards. */
+    if (!path_cacheable(walk->at))
+        return -EOPNOTSUPP;
     body_random(&number, sizeof(number));
     format(name, sizeof(name), "#%llx", (unsigned long long)number);
     error = names_create(walk->at, name, strlen(name), &create, &path);

@@ -10,7 +10,9 @@
  * remembered in nodes are guarded by one spinlock, path_cache_lock: a walk over cached names takes it once and
  * counts no reference on the way. Changes of names in one directory are serialised by names_lock of the
  * directory's node, taken before path_cache_lock; a lookup that misses takes it too, so that one name never gets
- * two paths. Directories marked NODE_NO_CACHE have neither: each lookup there makes a fresh path.
+ * two paths. Directories marked NODE_NO_CACHE have neither: each lookup there makes a fresh path. With NODE_SAME_NODE as
+ * well (the host's files, which others change too), each lookup asks the file system, and the path that is known is
+ * used again when the same node answers.
  */
 #ifndef ABI_LINUX_FS_VFS_H
 #define ABI_LINUX_FS_VFS_H
@@ -92,7 +94,18 @@ void path_cache_shrink(void);
 int64_t path_name_from(struct path *path, struct path *root, char *buffer, size_t size, bool *reached, bool *gone);
 /* True when `path` is `ancestor` or beneath it. */
 bool path_beneath(struct path *path, struct path *ancestor);
+/* The cache may answer a lookup in the directory. */
 static inline bool path_cacheable(const struct path *directory) { return !(directory->node->flags & NODE_NO_CACHE); }
+/* Paths of the directory's names are kept. */
+static inline bool path_kept(const struct path *directory)
+{
+    return path_cacheable(directory) || (directory->node->flags & NODE_SAME_NODE);
+}
+/* The cached path is an answer: it always is where something is mounted (nothing else is kept in /proc). path_cache_lock held. */
+static inline bool path_answers(const struct path *directory, const struct path *child)
+{
+    return path_cacheable(directory) || !(directory->node->flags & NODE_SAME_NODE) || child->covering;
+}
 
 /* --- names.c: names in one directory ----------------------------------------------------------------- */
 

@@ -336,7 +336,7 @@ static int walk_component(struct walk *walk, const struct component *component)
         return -ENAMETOOLONG;
     child = path_cached_locked(walk->at, component->name, component->length,
                                path_hash(walk->at, component->name, component->length));
-    if (!child) {
+    if (!child || !path_answers(walk->at, child)) {
         int error = walk_fetch(walk, component, &child);
         if (error)
             return error;

@@ -121,11 +121,15 @@ static void mark_lost(struct client *client, const struct host_process *process)
             struct user_thread *user = client->threads[index];
             if (user)
                 user_thread_ref(user);
+            struct thread *thread = user && user->thread ? object_ref(user->thread) : NULL;
             spin_unlock(&client->lock);
-            if (user && (!process || user->process == process))
+            if (thread && (!process || user->process == process)) {
                 post_lost(user);
+                thread_kill(thread); /* it may wait for something in the kernel */
+            }
             if (user)
                 user_thread_unref(user);
+            object_unref(thread);
         }
     }
 }

@@ -9,8 +9,10 @@
  * user_thread says who owns its slot; whoever moves it to KERNEL (one compare-and-swap) serves the entry.
  *
  *      USER ----------> KERNEL     a post was claimed, or the host process was lost
- *      KERNEL --------> USER       the answer is about to be published
- *      KERNEL <-------> COMMAND    commands are with the stub; the microthread waits in commands_run
+ *      KERNEL --------> ANSWERING  the answer is about to be published; the old post still stands in the slot
+ *      ANSWERING -----> USER       it is published: a post found from now on is a new one
+ *      ANSWERING -----> COMMAND    the same; the microthread waits in commands_run
+ *      COMMAND -------> KERNEL     they were carried out, or the host process was lost
  *
  * Death: a host process's end (pidfd, or end of file on its socket) marks its threads lost and claims for them: one in
  * user mode enters the kernel with USER_LOST, one in a command gets -ESRCH. Nothing waits for the dead.
@@ -43,7 +45,12 @@ struct host_process {
     bool dead;            /* under client->lock */
 };
 
-enum user_mode { MODE_KERNEL, MODE_USER, MODE_COMMAND };
+enum user_mode {
+    MODE_KERNEL,
+    MODE_USER,
+    MODE_COMMAND,
+    MODE_ANSWERING, /* on the way to USER or COMMAND: what stands in the slot is still the old post */
+};
 
 struct user_thread {
     struct atomic32 references; /* thread, hot lists */
@@ -59,6 +66,7 @@ struct user_thread {
     bool regs_known, regs_set;
     bool trapped;
     bool starting;
+    bool main;                /* the first thread of its host process: it stays until the process goes */
     bool rewritable;
     struct atomic32 polled, blocked; /* what the slot's words say, as the server left them */
     int32_t inner_tid;        /* in the sandbox's pid namespace */
@@ -118,7 +126,8 @@ void user_thread_unref(struct user_thread *user);
 bool post_claim(struct user_thread *user);
 /* For a lost host process: claims on behalf of the dead. */
 void post_lost(struct user_thread *user);
-void post_answer(struct user_thread *user, uint32_t state);
+/* The mode after it: USER, COMMAND, or KERNEL when the slot is given up. */
+void post_answer(struct user_thread *user, uint32_t state, enum user_mode mode);
 /* The worker's list of slots to look at while it spins. */
 void hot_add(struct user_thread *user);
 bool hot_poll(void);
@@ -135,6 +144,9 @@ int64_t command_one(struct user_thread *user, uint32_t operation, const uint64_t
 int user_make_trapped(struct user_thread *user);
 
 /* user.c */
+/* Changes thread->user; who looks at another thread's goes through user_of. */
+void user_attach(struct thread *thread, struct user_thread *user);
+struct user_thread *user_of(struct thread *thread); /* a reference, or NULL */
 void user_learn_fp_size(const struct client *client);
 
 /* sandbox.c */

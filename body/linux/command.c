@@ -26,11 +26,9 @@ int commands_run(struct user_thread *user, uint32_t count)
     STATISTIC(s2c_rounds, 1);
     user->slot->command_count = count;
     atomic32_store(&user->done, 0);
-    atomic32_store(&user->mode, MODE_COMMAND);
+    atomic32_store(&user->mode, MODE_ANSWERING);
     hot_add(user);
-    post_answer(user, SLOT_COMMAND);
-    if (atomic32_load(&user->lost)) /* lost between the check and the hand-over: nobody else may have noticed */
-        post_lost(user);
+    post_answer(user, SLOT_COMMAND, MODE_COMMAND);
     while (!atomic32_load(&user->done))
         thread_suspend();
     return atomic32_load(&user->lost) ? -ESRCH : 0;

@@ -35,6 +35,7 @@ struct host_options host_options;
 
 struct worker {
     struct atomic32 sleeping;
+    struct atomic32 woken; /* a wake-up that came before the sleep counts */
 } __attribute__((aligned(64)));
 
 static struct {
@@ -215,9 +216,10 @@ void body_idle(uint32_t cpu)
         hot_leave();
         atomic32_store(&self->sleeping, 1);
         atomic_fence();
-        bool work = sched_work_available(cpu) || atomic32_load(&loop.stopping);
+        bool work = atomic32_load(&self->woken) || sched_work_available(cpu) || atomic32_load(&loop.stopping);
         handle_events(work ? 0 : -1);
         atomic32_store(&self->sleeping, 0);
+        atomic32_store_relaxed(&self->woken, 0);
     }
     if (timer_queue_next() <= body_now())
         timer_queue_run();
@@ -227,7 +229,7 @@ void body_idle(uint32_t cpu)
 void body_cpu_wake(uint32_t cpu)
 {
     static const uint64_t one = 1;
-    atomic_fence();
+    atomic32_store(&loop.workers[cpu].woken, 1);
     if (atomic32_load(&loop.workers[cpu].sleeping) && write(loop.wake, &one, sizeof one) < 0)
         KASSERT(errno == EAGAIN || errno == EINTR);
 }

@@ -79,7 +79,11 @@ void post_lost(struct user_thread *user)
     }
 }
 
-void post_answer(struct user_thread *user, uint32_t state)
+/*
+ * Publishes the answer, then moves the mode on. In that order: as long as the old post stands in the slot nobody may claim
+ * it again. What is posted in between is looked for here, since who noticed it could not claim it.
+ */
+void post_answer(struct user_thread *user, uint32_t state, enum user_mode mode)
 {
     struct call_slot *slot = user->slot;
     if (atomic32_load_relaxed(&user->blocked)) {
@@ -89,6 +93,13 @@ void post_answer(struct user_thread *user, uint32_t state)
     uint32_t old = __atomic_exchange_n(&slot->state, state, __ATOMIC_SEQ_CST);
     if (old == SLOT_POSTED_SLEEPING)
         syscall(SYS_futex, &slot->state, FUTEX_WAKE, 1, NULL, NULL, 0);
+    if (mode == MODE_KERNEL)
+        return;
+    atomic32_store(&user->mode, mode);
+    if (UNLIKELY(atomic32_load(&user->lost)))
+        post_lost(user);
+    else
+        post_claim(user);
 }
 
 static void stop_polling(struct user_thread *user)

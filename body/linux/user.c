@@ -3,7 +3,7 @@
  *
  * body_user_entry is where a user thread's microthread begins each time its slot has been claimed. It
  * decodes the slot (each word read once), lets the ABI work, and answers. Between the ABI's last look for
- * signals and the answer stands a race, closed in user_resume: mode := USER, then look once more; a sender
+ * signals and the answer stands a race, closed in user_resume: mode := ANSWERING, then look once more; a sender
  * marks the thread interrupted first and reads the mode then (body_user_kick).
  */
 #include "body/linux/client.h"
@@ -21,8 +21,6 @@
 #define CLONE_FLAGS_THREAD (0x01000000u | 0x00200000u | 0x100u | 0x200u | 0x400u | 0x800u | 0x10000u | 0x40000u)
 #define CLONE_FLAGS_VFORK (0x01000000u | 0x00200000u | 0x100u | 17u)
 #define CLONE_FLAGS_FORK 17u
-
-static void slot_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 
 /* --- entering ---------------------------------------------------------------------------------------- */
 
@@ -100,23 +98,20 @@ NORETURN static void user_resume(struct user_thread *user)
             state = SLOT_CONTEXT;
         }
         uint32_t running = atomic32_add(&users_running, 1) + 1;
-        atomic32_store(&user->mode, MODE_USER);
+        atomic32_store(&user->mode, MODE_ANSWERING);
         if (UNLIKELY(thread_interrupted(thread) || atomic32_load(&user->lost))) {
-            uint32_t expected = MODE_USER;
-            if (atomic32_cas(&user->mode, &expected, MODE_KERNEL)) {
-                atomic32_sub(&users_running, 1);
-                struct user_entry entry = {.kind = atomic32_load(&user->lost) ? USER_LOST : USER_INTERRUPT};
-                user_enter(thread, &entry);
-                user = thread->user;
-                continue;
-            }
-            thread_park(body_user_entry, NULL); /* claimed by post_lost meanwhile */
+            atomic32_store(&user->mode, MODE_KERNEL);
+            atomic32_sub(&users_running, 1);
+            struct user_entry entry = {.kind = atomic32_load(&user->lost) ? USER_LOST : USER_INTERRUPT};
+            user_enter(thread, &entry);
+            user = thread->user;
+            continue;
         }
         uint32_t spin = running < loop_cpus ? 400 : 0;
         if (UNLIKELY(kernel_page->spin != spin && loop_cpus > 1))
             __atomic_store_n(&kernel_page->spin, spin, __ATOMIC_RELAXED);
         hot_add(user);
-        post_answer(user, state);
+        post_answer(user, state, MODE_USER);
         thread_park(body_user_entry, NULL);
     }
 }
@@ -267,6 +262,27 @@ void body_user_fp_reset(struct thread *thread)
         command_one(user, STUB_FP_RESET, NULL, 0);
 }
 
+/* --- a thread's user side ------------------------------------------------------------------------------ */
+
+static struct spinlock attach_lock = SPINLOCK_INIT(RANK_BODY);
+
+void user_attach(struct thread *thread, struct user_thread *user)
+{
+    spin_lock(&attach_lock);
+    thread->user = user;
+    spin_unlock(&attach_lock);
+}
+
+struct user_thread *user_of(struct thread *thread)
+{
+    spin_lock(&attach_lock);
+    struct user_thread *user = thread->user;
+    if (user)
+        user_thread_ref(user);
+    spin_unlock(&attach_lock);
+    return user;
+}
+
 /* --- making ------------------------------------------------------------------------------------------ */
 
 int body_user_create(struct thread *thread, struct aspace *aspace)
@@ -277,7 +293,8 @@ int body_user_create(struct thread *thread, struct aspace *aspace)
         return -ENOMEM;
     user->trapped = true;
     user->regs_known = true;
-    thread->user = user;
+    user->main = true;
+    user_attach(thread, user);
     return 0;
 }
 
@@ -309,7 +326,8 @@ static int clone_thread(struct user_thread *parent, struct thread *child, bool v
     }
     user->inner_tid = (int32_t)result;
     user->process = vfork ? NULL : parent->process;
-    child->user = user;
+    user->main = vfork;
+    user_attach(child, user);
     return 0;
 }
 
@@ -349,7 +367,8 @@ static int fork_client(struct user_thread *parent, struct thread *child, struct 
     user->inner_tid = (int32_t)result;
     child_aspace->body = client;
     futex_census_place(child_aspace, (struct atomic32 *)client->pages->census);
-    child->user = user;
+    user->main = true;
+    user_attach(child, user);
     return 0;
 }
 
@@ -374,13 +393,16 @@ void body_user_start(struct thread *thread)
 
 /* --- ending ------------------------------------------------------------------------------------------ */
 
-/* The stub's thread goes by itself; nobody waits for it: its slot stays taken until the host clears host_tid. */
+/*
+ * The stub's thread goes by itself; nobody waits for it: its slot stays taken until the host clears host_tid. A process's
+ * first thread waits on, unanswered, until the process goes: the host reaches the memory of a process through it.
+ */
 static void send_away(struct user_thread *user, bool process)
 {
-    if (!atomic32_load(&user->lost)) {
+    if (!atomic32_load(&user->lost) && (process || !user->main)) {
         command_at(user, 0, process ? STUB_EXIT_PROCESS : STUB_EXIT_THREAD);
         user->slot->command_count = 1;
-        post_answer(user, SLOT_COMMAND);
+        post_answer(user, SLOT_COMMAND, MODE_KERNEL);
     }
     atomic32_sub(&user->client->thread_count, 1);
     client_remove_thread(user);
@@ -395,7 +417,7 @@ int body_user_exec(struct aspace *aspace)
         return error;
     struct user_thread *user = thread->user;
     atomic32_add(&user->client->thread_count, 1);
-    send_away(old, false);
+    send_away(old, true); /* the other threads are gone */
     return 0;
 }
 
@@ -403,7 +425,7 @@ void body_user_exit(bool last)
 {
     struct thread *thread = thread_current();
     struct user_thread *user = thread->user;
-    thread->user = NULL;
+    user_attach(thread, NULL);
     send_away(user, last);
 }
 
@@ -445,12 +467,8 @@ static int32_t outer_tid(struct user_thread *user)
     return tid;
 }
 
-void body_user_kick(struct thread *thread)
+static void signal_stub(struct user_thread *user)
 {
-    struct user_thread *user = thread->user;
-    slot_fence();
-    if (!user || thread == thread_current() || atomic32_load(&user->mode) != MODE_USER || atomic32_load(&user->lost))
-        return;
     int32_t tid = outer_tid(user);
     struct host_process *process = __atomic_load_n(&user->process, __ATOMIC_ACQUIRE);
     int32_t pid = process ? process->pid : (int32_t)atomic32_load(&user->client->ready_pid);
@@ -458,6 +476,17 @@ void body_user_kick(struct thread *thread)
         STATISTIC(kicks, 1);
         syscall(SYS_tgkill, pid, tid, STUB_INTERRUPT_SIGNAL);
     }
+}
+
+void body_user_kick(struct thread *thread)
+{
+    struct user_thread *user = thread == thread_current() ? NULL : user_of(thread);
+    atomic_fence();
+    uint32_t mode = user ? atomic32_load(&user->mode) : MODE_KERNEL;
+    if ((mode == MODE_USER || mode == MODE_ANSWERING) && !atomic32_load(&user->lost))
+        signal_stub(user);
+    if (user)
+        user_thread_unref(user);
 }
 
 static uint64_t process_cpu_ns(int32_t pid)

@@ -12,8 +12,10 @@
  * A thunk is 64 bytes: what it stands for, then code that loads rcx (the address after the call) and r11
  * (where to go on), then, for form 2, the tail that does the comparison and goes back.
  *
- * Order of the writes, with other threads running: the byte on the old syscall first, then the middle, the
- * first byte last, each step made visible to all cores by membarrier(2) before the next.
+ * Order of the writes, with other threads running (form 1 only): the byte on the old syscall first, then the middle, the
+ * first byte last, each step made visible to all cores by membarrier(2) before the next. A form 2 site is rewritten only
+ * while its address space has one thread: another one could be about to return from the host to "after the call", and
+ * nothing can tell when it has.
  */
 #include "body/linux/stub/stub.h"
 
@@ -32,7 +34,8 @@
 
 struct thunk {
     uint64_t site;
-    uint32_t form, number;
+    uint16_t form, complete; /* complete: the site is a jump */
+    uint32_t number;
     uint8_t code[THUNK_SIZE - 16];
 };
 _Static_assert(sizeof(struct thunk) == THUNK_SIZE, "thunk");
@@ -164,7 +167,8 @@ static void make_thunk(struct thunk *thunk, uint64_t site, int form, uint32_t nu
 {
     uint8_t *at = thunk->code;
     thunk->site = site;
-    thunk->form = (uint32_t)form;
+    thunk->form = (uint16_t)form;
+    thunk->complete = 0;
     thunk->number = number;
     if (form == 1) {
         at = put(put(at, 0xb8, 1), number, 4);         /* mov $number, %eax */
@@ -204,15 +208,11 @@ static void write_site(uint64_t site, uint32_t slot_address, int form, int concu
             store_byte(site + (uint64_t)i, bytes[i]);
         synchronise(concurrent);
         store_byte(site, bytes[0]);
+        synchronise(concurrent);
     } else {
-        store_byte(site, TABLE_BYTE); /* no instruction: a newcomer faults and is served as a trap */
-        synchronise(concurrent);
-        for (int i = 1; i < 8; i++)
+        for (int i = 7; i >= 0; i--)
             store_byte(site + (uint64_t)i, bytes[i]);
-        synchronise(concurrent);
-        store_byte(site, bytes[0]);
     }
-    synchronise(concurrent);
 }
 
 /* `call` is the address of the syscall instruction. The server has made sure that the page is private. */
@@ -222,6 +222,8 @@ long rewrite_site(uint64_t call, int concurrent)
     uint64_t site = form == 1 ? call - 5 : call;
     uint64_t first_page = site & ~0xffful, last_page = (site + 7) & ~0xffful;
     /* One at a time per process: concurrent requests of several threads are serialised by the server. */
+    if (form == 2 && concurrent)
+        return -16;
     if (form == 0 || table_used >= SITE_TABLE_SLOTS || (form == 2 && entered_nearby(call + 2))) {
         rewrite_refuse(call);
         return -22;
@@ -239,6 +241,7 @@ long rewrite_site(uint64_t call, int concurrent)
     }
     table_used = slot + 1;
     write_site(site, (uint32_t)(uint64_t)&table[slot], form, concurrent);
+    __atomic_store_n(&thunks[slot].complete, 1, __ATOMIC_RELEASE);
     host_call3(SYS_MPROTECT, first_page, size, 5);
     return 0;
 }
@@ -302,11 +305,16 @@ void rewrite_settle(struct host_context *context)
         context->rip = thunk->site;
 }
 
-int rewrite_caught_between(const struct host_context *context)
+/* A fault on a site whose first writes have just been made by another thread, or on a rewritten form 1 site's old call. */
+int rewrite_caught_between(struct host_context *context)
 {
-    uint8_t byte;
-    if (!peek(&byte, context->rip, 1) || byte != TABLE_BYTE)
-        return 0;
-    struct thunk *thunk = thunk_at(context->rip - 5, 1);
-    return thunk != 0;
+    for (uint32_t i = table_used; i-- > 0;) {
+        struct thunk *thunk = &thunks[i];
+        if (thunk->form != 1 || thunk->site + 5 != context->rip)
+            continue;
+        if (!__atomic_load_n(&thunk->complete, __ATOMIC_ACQUIRE))
+            context->rax = thunk->number; /* what was moved into eax may have been half written */
+        return 1;
+    }
+    return 0;
 }

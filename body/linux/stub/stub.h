@@ -118,7 +118,7 @@ int rewrite_form(uint64_t call_end); /* 0: cannot be rewritten */
 void rewrite_settle(struct host_context *context);
 void rewrite_resume(struct host_context *context);
 /* True when the context stands on the old call instruction of a rewritten site. */
-int rewrite_caught_between(const struct host_context *context);
+int rewrite_caught_between(struct host_context *context);
 void rewrite_refuse(uint64_t site);
 void rewrite_disable(void);
 void rewrite_init(void);

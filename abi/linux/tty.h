@@ -132,8 +132,8 @@ int64_t tty_ioctl(struct tty *tty, struct file *file, bool is_master, uint32_t c
 /* --- sessions (for process code) --------------------------------------------------------------------- */
 
 /*
- * The current process, a session leader, is about to end: its controlling terminal is hung up, the foreground group gets
- * SIGHUP and SIGCONT, and the session has no terminal from now on. No lock held.
+ * The current process, a session leader, is about to end: the foreground group of its controlling terminal gets SIGHUP,
+ * and the session has no terminal from now on. Nothing for others. No lock held.
  */
 void tty_session_leader_exit(struct process *process);
 /* setsid: the process leaves its terminal alone, without signals. process_tree_lock held. */

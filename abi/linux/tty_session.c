@@ -136,12 +136,11 @@ static int set_controlling(struct tty *tty, bool steal)
     return error;
 }
 
-static void signal_group(int32_t group, bool hangup)
+static void hang_up_group(int32_t group)
 {
     if (group <= 0)
         return;
-    if (hangup)
-        signal_send_group(group, LINUX_SIGHUP, NULL);
+    signal_send_group(group, LINUX_SIGHUP, NULL);
     signal_send_group(group, LINUX_SIGCONT, NULL);
 }
 
@@ -160,7 +159,7 @@ static int give_up(struct tty *tty)
     } else
         tty_leave_locked(process);
     mutex_unlock(&process_tree_lock);
-    signal_group(foreground, true);
+    hang_up_group(foreground);
     return 0;
 }
 
@@ -202,7 +201,7 @@ void tty_hangup(struct tty *tty, bool for_good)
     }
     mutex_unlock(&process_tree_lock);
     if (session)
-        signal_group(foreground, true);
+        hang_up_group(foreground);
     object_unref(tty);
 }
 
@@ -214,10 +213,9 @@ void tty_session_leader_exit(struct process *process)
     if (tty)
         detach_session_locked(tty, process->sid);
     mutex_unlock(&process_tree_lock);
-    if (!tty)
-        return;
-    kill_files(tty, false);
-    signal_group(foreground, true);
+    /* Only SIGHUP, and files stay alive, as Linux has it for pseudo-terminals: the console stands for one, too. */
+    if (foreground > 0)
+        signal_send_group(foreground, LINUX_SIGHUP, NULL);
     object_unref(tty);
 }
 
@@ -238,22 +236,18 @@ static int64_t get_number(struct tty *tty, bool is_master, uint32_t command, uad
     return user_write(argument, &number, sizeof number);
 }
 
-static bool group_in_session_locked(int32_t group, int32_t session)
+/* As Linux looks: a member of the group, else the process of that number, says which session it is. -ESRCH, -EPERM. */
+static int check_group_locked(int32_t group, int32_t session)
 {
+    const struct process *found = NULL;
     LIST_FOR_EACH (link, &process_all) {
-        struct process *process = LIST_ENTRY(link, struct process, all_link);
-        if (process->pgid == group && process->sid == session)
-            return true;
+        const struct process *process = LIST_ENTRY(link, struct process, all_link);
+        if (process->pgid == group || (!found && process->pid == group))
+            found = process;
+        if (process->pgid == group)
+            break;
     }
-    return false;
-}
-
-static bool group_exists_locked(int32_t group)
-{
-    LIST_FOR_EACH (link, &process_all)
-        if (LIST_ENTRY(link, struct process, all_link)->pgid == group)
-            return true;
-    return false;
+    return !found ? -ESRCH : found->sid == session ? 0 : -EPERM;
 }
 
 static int64_t set_foreground(struct tty *tty, bool is_master, uaddr_t argument)
@@ -271,11 +265,9 @@ static int64_t set_foreground(struct tty *tty, bool is_master, uaddr_t argument)
         error = -ENOTTY;
     else if (group < 0)
         error = -EINVAL;
-    else if (!group_exists_locked(group))
-        error = -ESRCH;
-    else if (!group_in_session_locked(group, process->sid))
-        error = -EPERM;
-    else {
+    else
+        error = check_group_locked(group, process->sid);
+    if (!error) {
         mutex_lock(&tty->mutex);
         tty->foreground = group;
         mutex_unlock(&tty->mutex);

@@ -227,7 +227,7 @@ static struct mementry *entry_of(struct memnode *dir, const char *name, size_t l
 }
 
 /* Enters a node under a name: references it for the entry. */
-static int insert(struct node *dir, const char *name, size_t length, struct node *child)
+static int insert(struct node *dir, const char *name, size_t length, struct node *child, bool fresh)
 {
     struct memfs *fs = memnode_of(dir)->fs;
     int error = prepare(dir, child);
@@ -239,6 +239,8 @@ static int insert(struct node *dir, const char *name, size_t length, struct node
         error = -ENOENT;
     else if (entry_find(memnode_of(dir), name, length))
         error = -EEXIST;
+    else if (!fresh && !memnode_of(child)->link_count && !(child->flags & NODE_LINKABLE))
+        error = -ENOENT;
     else {
         entry_insert(memnode_of(dir), entry, object_ref(child));
         count_links(dir, child, 1);
@@ -255,7 +257,7 @@ int memfs_create_child(struct node *dir, const char *name, size_t length, uint32
     struct node *node = memfs_make_node(dir->fs, mode, rdev, target, uid, gid);
     if (!node)
         return -ENOMEM;
-    int error = insert(dir, name, length, node);
+    int error = insert(dir, name, length, node, true);
     if (error)
         object_unref(node);
     else
@@ -263,16 +265,15 @@ int memfs_create_child(struct node *dir, const char *name, size_t length, uint32
     return error;
 }
 
-int memfs_adopt(struct node *dir, const char *name, struct node *child) { return insert(dir, name, strlen(name), child); }
+int memfs_adopt(struct node *dir, const char *name, struct node *child) { return insert(dir, name, strlen(name), child, true); }
 
-/* A file without any name may get one: so O_TMPFILE's do. */
 int memfs_link(struct node *dir, const char *name, size_t length, struct node *target)
 {
     if (target->fs != dir->fs || !node_is_memfs(target))
         return -EXDEV;
     if (node_is_directory(target))
         return -EPERM;
-    return insert(dir, name, length, target);
+    return insert(dir, name, length, target, false);
 }
 
 static int remove_check(struct node *child, bool directory)

@@ -30,8 +30,7 @@ void poll_entry_watch(struct poller *poller, struct poll_entry *entry)
     if (!list)
         return;
     entry->poller = poller;
-    entry->knote.interest = entry->interest | EVENT_ERROR | EVENT_HANGUP;
-    entry->knote.activate = entry_activate;
+    entry->knote = (struct knote){.interest = entry->interest | EVENT_ERROR | EVENT_HANGUP, .activate = entry_activate};
     knote_add(list, &entry->knote);
 }
 

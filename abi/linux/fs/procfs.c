@@ -253,6 +253,7 @@ static int proc_get_attr(struct node *node, struct linux_stat_data *stat)
         .device = node->fs->device,
         .inode = node->inode,
         .link_count = (node->mode & LINUX_S_IFMT) == LINUX_S_IFDIR ? 2 : 1,
+        .size = proc->fd_plus_one && proc->entry->link ? 64 : 0,
         .mode = node->mode,
         .uid = uid,
         .gid = gid,
@@ -279,6 +280,14 @@ static int64_t proc_read_link(struct node *node, char *target, size_t size)
 static int proc_follow(struct node *node, struct path **path, struct file **file)
 {
     return proc_of(node)->entry->follow(proc_of(node), path, file);
+}
+
+/* Nothing can be made here, and nothing is found where one wants to make it. */
+static int proc_create(struct node *dir, const char *name, size_t length, uint32_t mode, uint64_t rdev, const char *target, uint32_t uid,
+                       uint32_t gid, struct node **child)
+{
+    (void)dir, (void)name, (void)length, (void)mode, (void)rdev, (void)target, (void)uid, (void)gid, (void)child;
+    return -ENOENT;
 }
 
 /* --- directories ------------------------------------------------------------------------------------- */
@@ -338,7 +347,7 @@ static int proc_read_directory(struct node *dir, int64_t *cookie, directory_emit
 }
 
 #define COMMON_OPS                                                                                                     \
-    .get_attr = proc_get_attr, .set_attr = proc_set_attr, .lookup = proc_lookup, .read_link = proc_read_link,          \
+    .get_attr = proc_get_attr, .set_attr = proc_set_attr, .lookup = proc_lookup, .create = proc_create, .read_link = proc_read_link, \
     .read_directory = proc_read_directory, .open = proc_open, .release = proc_release_node
 
 static const struct node_ops proc_ops = {COMMON_OPS};

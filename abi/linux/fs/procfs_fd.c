@@ -112,57 +112,86 @@ static int show_fdinfo(const struct proc_node *node, struct proc_text *text)
 
 /* --- the directories --------------------------------------------------------------------------------- */
 
-static const struct proc_entry fd_link = {.name = "", .mode = LINUX_S_IFLNK | 0700, .link = link_fd, .follow = follow_fd};
+#define FD_LINK(permissions) {.name = "", .mode = LINUX_S_IFLNK | (permissions), .link = link_fd, .follow = follow_fd}
+
+/* The permissions say how the file is open: for reading 0500, for writing 0300. */
+static const struct proc_entry fd_links[4] = {FD_LINK(0000), FD_LINK(0500), FD_LINK(0300), FD_LINK(0700)};
 static const struct proc_entry fd_info = PROC_FILE("", 0444, show_fdinfo);
 
-static int find(const struct proc_node *dir, const char *name, size_t length, struct proc_node *child, const struct proc_entry *entry)
+static const struct proc_entry *link_entry(struct file *file)
+{
+    bool path_only = atomic32_load_relaxed(&file->flags) & LINUX_O_PATH;
+    return &fd_links[path_only ? 0 : file_readable(file) + 2 * file_writable(file)];
+}
+
+static void make_child(const struct proc_node *dir, int fd, struct file *file, bool info, struct proc_node *child)
+{
+    *child = *dir;
+    child->entry = info ? &fd_info : link_entry(file);
+    child->fd_plus_one = fd + 1;
+}
+
+static int find(const struct proc_node *dir, const char *name, size_t length, struct proc_node *child, bool info)
 {
     int64_t number = proc_number(name, length);
+    struct proc_node wanted = *dir;
     struct file *file;
     if (number < 0 || number == INT32_MAX)
         return -ENOENT;
-    *child = *dir;
-    child->entry = entry;
-    child->fd_plus_one = (int)number + 1;
-    int error = file_of(child, &file);
-    if (!error)
-        file_unref(file);
-    return error == -ESRCH ? -ENOENT : error;
+    wanted.fd_plus_one = (int)number + 1;
+    int error = file_of(&wanted, &file);
+    if (error)
+        return error == -ESRCH ? -ENOENT : error;
+    make_child(dir, (int)number, file, info, child);
+    file_unref(file);
+    return 0;
 }
 
-static bool next(const struct proc_node *dir, int64_t *at, char name[24], struct proc_node *child, const struct proc_entry *entry)
+/* The first descriptor at or after fd: a reference to its file, or NULL. */
+static struct file *first_from(struct fdtable *table, int *fd)
+{
+    struct file *file = NULL;
+    for (; !file && (*fd = fdtable_next(table, *fd)) >= 0; ++*fd) {
+        file = fdtable_peek(table, *fd); /* may have been closed since */
+        if (file)
+            break;
+    }
+    return file;
+}
+
+static bool next(const struct proc_node *dir, int64_t *at, char name[24], struct proc_node *child, bool info)
 {
     struct fdtable *table;
+    int fd = (int)*at;
     if (table_of(dir, &table))
         return false;
-    int fd = fdtable_next(table, (int)*at);
+    struct file *file = first_from(table, &fd);
     table_done(table);
-    if (fd < 0)
+    if (!file)
         return false;
+    make_child(dir, fd, file, info, child);
+    file_unref(file);
     *at = fd;
-    *child = *dir;
-    child->entry = entry;
-    child->fd_plus_one = fd + 1;
     format(name, 24, "%d", fd);
     return true;
 }
 
 int proc_fd_find(const struct proc_node *dir, const char *name, size_t length, struct proc_node *child)
 {
-    return find(dir, name, length, child, &fd_link);
+    return find(dir, name, length, child, false);
 }
 
 bool proc_fd_next(const struct proc_node *dir, int64_t *at, char name[24], struct proc_node *child)
 {
-    return next(dir, at, name, child, &fd_link);
+    return next(dir, at, name, child, false);
 }
 
 int proc_fdinfo_find(const struct proc_node *dir, const char *name, size_t length, struct proc_node *child)
 {
-    return find(dir, name, length, child, &fd_info);
+    return find(dir, name, length, child, true);
 }
 
 bool proc_fdinfo_next(const struct proc_node *dir, int64_t *at, char name[24], struct proc_node *child)
 {
-    return next(dir, at, name, child, &fd_info);
+    return next(dir, at, name, child, true);
 }

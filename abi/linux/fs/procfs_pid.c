@@ -201,8 +201,6 @@ static int store_comm(const struct proc_node *node, const char *name, size_t len
     if (!thread)
         return -ESRCH;
     bool ours = thread->process == current_process();
-    if (length && name[length - 1] == '\n')
-        length--;
     if (length > sizeof thread->name - 1)
         length = sizeof thread->name - 1;
     if (ours) {

@@ -9,6 +9,7 @@
 #include "cmd/run.h"
 
 #include "body/linux/host.h"
+#include "body/linux/stdio.h"
 #include "kernel/async.h"
 
 #include <errno.h>
@@ -42,8 +43,10 @@ static void forward(struct async_work *work)
 {
     struct signalfd_siginfo info;
     (void)work;
-    while (read(watch.fd, &info, sizeof info) == (ssize_t)sizeof info)
-        deliver((int)info.ssi_signo);
+    while (read(watch.fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (!stdio_console_signal((int)info.ssi_signo))
+            deliver((int)info.ssi_signo);
+    }
 }
 
 static void on_ready(struct host_watch *ready, uint32_t events)

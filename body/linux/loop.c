@@ -226,20 +226,22 @@ void body_idle(uint32_t cpu)
     atomic32_add(&loop.busy, 1);
 }
 
-void body_cpu_wake(uint32_t cpu)
+static void wake_one(void)
 {
     static const uint64_t one = 1;
-    atomic32_store(&loop.workers[cpu].woken, 1);
-    if (atomic32_load(&loop.workers[cpu].sleeping) && write(loop.wake, &one, sizeof one) < 0)
+    if (write(loop.wake, &one, sizeof one) < 0)
         KASSERT(errno == EAGAIN || errno == EINTR);
 }
 
-static void wake_ready(struct host_watch *watch, UNUSED uint32_t events)
+void body_cpu_wake(uint32_t cpu)
 {
-    uint64_t count;
-    if (read(watch->fd, &count, sizeof count) < 0)
-        return;
+    atomic32_store(&loop.workers[cpu].woken, 1);
+    if (atomic32_load(&loop.workers[cpu].sleeping))
+        wake_one();
 }
+
+/* Edge-triggered: each write is an event of its own, and the count needs no reading. */
+static void wake_ready(UNUSED struct host_watch *watch, UNUSED uint32_t events) {}
 
 /* --- time -------------------------------------------------------------------------------------------- */
 
@@ -301,6 +303,7 @@ static void *worker_main(void *argument)
     atomic32_add(&loop.busy, 1);
     sched_run(cpu);
     hot_leave();
+    wake_one(); /* the end is passed on from one sleeper to the next */
     return NULL;
 }
 
@@ -311,11 +314,7 @@ void host_stop(int status)
         return;
     loop.status = status;
     sched_stop();
-    for (uint32_t i = 0; i < loop_workers; i++) {
-        uint64_t one = 1;
-        if (write(loop.wake, &one, sizeof one) < 0)
-            break;
-    }
+    wake_one();
 }
 
 struct first {

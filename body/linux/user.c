@@ -399,13 +399,16 @@ void body_user_start(struct thread *thread)
  */
 static void send_away(struct user_thread *user, bool process)
 {
+    user_thread_ref(user);
+    atomic32_sub(&user->client->thread_count, 1);
+    /* Out of the client's table first: the end of the host process is no loss to this thread any more. */
+    client_remove_thread(user);
     if (!atomic32_load(&user->lost) && (process || !user->main)) {
         command_at(user, 0, process ? STUB_EXIT_PROCESS : STUB_EXIT_THREAD);
         user->slot->command_count = 1;
         post_answer(user, SLOT_COMMAND, MODE_KERNEL);
     }
-    atomic32_sub(&user->client->thread_count, 1);
-    client_remove_thread(user);
+    user_thread_unref(user);
 }
 
 int body_user_exec(struct aspace *aspace)

@@ -35,6 +35,8 @@ echo '$ ls /tmp/hyla-demo'
 ls /tmp/hyla-demo 2>&1 || true
 
 say '5. Everything can be watched.'
+LC_ALL=C
+export LC_ALL
 show --trace --trace-calls openat,read,write cat /etc/hostname
 
 say 'Try your own:  build/hyla run PROGRAM [ARGUMENT...]      (more: build/hyla run --help)'

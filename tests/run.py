@@ -45,6 +45,7 @@ def main():
     parser.add_argument("--list", action="store_true")
     parser.add_argument("groups", nargs="*", default=["all"])
     arguments = parser.parse_args()
+    arguments.build = os.path.abspath(arguments.build)
     groups = [g for group in arguments.groups for g in (GROUPS if group == "all" else (group,))]
 
     scratch = tempfile.mkdtemp(prefix="hyla-check-")

@@ -8,7 +8,9 @@ from .world import World
 
 STRESSORS = ("fork", "vfork", "clone", "pthread", "futex", "mutex", "pipe", "signal", "sigq", "epoll", "poll", "eventfd",
              "timer", "mmap", "brk", "switch", "wait", "zombie")
-EXTRA = {"mmap": ["--mmap-bytes", "16m"], "brk": ["--brk-bytes", "64m"], "fork": ["--fork-max", "1"]}
+# brk grows until it is refused: the sandbox has a limit.
+LIMIT = {"brk": ["--memory", "1G"]}
+EXTRA = {"mmap": ["--mmap-bytes", "16m"], "fork": ["--fork-max", "1"]}
 
 
 def available():
@@ -22,7 +24,7 @@ def run_stressor(hyla, name, seconds):
     program = available()
     with tempfile.TemporaryDirectory(prefix="hyla-stress-") as folder:
         argv = [program, f"--{name}", "2", "--timeout", f"{seconds}s", "--temp-path", folder, *EXTRA.get(name, [])]
-        outcome = World(hyla).run(argv, options=["--rw", folder], cwd=folder, timeout=seconds * 3 + 20)
+        outcome = World(hyla).run(argv, options=["--rw", folder, *LIMIT.get(name, [])], cwd=folder, timeout=seconds * 3 + 20)
         left = os.listdir(folder)
     text = outcome.stdout + outcome.stderr
     if b"unrecognized option" in text:

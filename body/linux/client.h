@@ -52,6 +52,10 @@ enum user_mode {
     MODE_ANSWERING, /* on the way to USER or COMMAND: what stands in the slot is still the old post */
 };
 
+#define MODE_BITS 2
+static inline enum user_mode mode_of(uint32_t word) { return (enum user_mode)(word & ((1u << MODE_BITS) - 1)); }
+static inline uint32_t mode_with(uint32_t word, enum user_mode mode) { return (word & ~((1u << MODE_BITS) - 1)) | (uint32_t)mode; }
+
 struct user_thread {
     struct atomic32 references; /* thread, hot lists */
     struct thread *thread;
@@ -59,7 +63,7 @@ struct user_thread {
     struct host_process *process; /* NULL until its hello */
     struct call_slot *slot;
     uint32_t index;
-    struct atomic32 mode;     /* enum user_mode */
+    struct atomic32 mode;     /* enum user_mode, and above MODE_BITS how often it has been answered: see post_claim */
     struct atomic32 lost;     /* its host process is gone */
     struct atomic32 done;     /* the commands were carried out */
     struct user_regs regs;    /* valid when regs_known */
@@ -126,6 +130,9 @@ void user_thread_unref(struct user_thread *user);
 bool post_claim(struct user_thread *user);
 /* For a lost host process: claims on behalf of the dead. */
 void post_lost(struct user_thread *user);
+/* KERNEL to ANSWERING and back: only by the thread itself. */
+void mode_begin_answer(struct user_thread *user);
+void mode_stay_in_kernel(struct user_thread *user);
 /* The mode after it: USER, COMMAND, or KERNEL when the slot is given up. */
 void post_answer(struct user_thread *user, uint32_t state, enum user_mode mode);
 /* The worker's list of slots to look at while it spins. */

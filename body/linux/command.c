@@ -20,13 +20,13 @@ struct stub_command *command_at(struct user_thread *user, uint32_t index, uint32
 int commands_run(struct user_thread *user, uint32_t count)
 {
     KASSERT(user->thread == thread_current());
-    KASSERT(atomic32_load_relaxed(&user->mode) == MODE_KERNEL);
+    KASSERT(mode_of(atomic32_load_relaxed(&user->mode)) == MODE_KERNEL);
     if (atomic32_load(&user->lost))
         return -ESRCH;
     STATISTIC(s2c_rounds, 1);
     user->slot->command_count = count;
     atomic32_store(&user->done, 0);
-    atomic32_store(&user->mode, MODE_ANSWERING);
+    mode_begin_answer(user);
     hot_add(user);
     post_answer(user, SLOT_COMMAND, MODE_COMMAND);
     while (!atomic32_load(&user->done))

@@ -34,12 +34,6 @@ static NOINLINE struct hot_list *hot_self(void)
     return list;
 }
 
-static bool mode_move(struct user_thread *user, enum user_mode from, enum user_mode to)
-{
-    uint32_t expected = from;
-    return atomic32_cas(&user->mode, &expected, to);
-}
-
 static bool is_posted(const struct call_slot *slot)
 {
     uint32_t state = __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
@@ -52,17 +46,58 @@ static void enter_kernel(struct user_thread *user)
     thread_unpark_here(user->thread);
 }
 
+/* Moves `word`, as it was read, to KERNEL: the thread's entry or its command is then the caller's to serve. */
+static bool claim(struct user_thread *user, uint32_t word)
+{
+    if (!atomic32_cas(&user->mode, &word, mode_with(word, MODE_KERNEL)))
+        return false;
+    if (mode_of(word) == MODE_USER) {
+        enter_kernel(user);
+    } else {
+        atomic32_store(&user->done, 1);
+        thread_wake(user->thread);
+    }
+    return true;
+}
+
+/*
+ * The mode is read before the post and compared after it, with its count of answers: so the post that was seen belongs to
+ * this very stay in user mode, however long the caller was held up in between.
+ */
+/*
+ * Takes the thread for this worker if something is posted. The post is looked at again once the mode is held: between
+ * the first look and the move another worker may have claimed and answered it, and the client be in user mode again.
+ */
+static bool claim(struct user_thread *user, enum user_mode from)
+{
+    while (is_posted(user->slot) && mode_move(user, from, MODE_ANSWERING)) {
+        if (LIKELY(is_posted(user->slot))) {
+            atomic32_store_release(&user->mode, MODE_KERNEL);
+            return true;
+        }
+        atomic32_store(&user->mode, from);
+        if (atomic32_load(&user->lost))
+            return mode_move(user, from, MODE_KERNEL);
+    }
+    return false;
+}
+
+static void end_command(struct user_thread *user)
+{
+    atomic32_store(&user->done, 1);
+    thread_wake(user->thread);
+}
+
 bool post_claim(struct user_thread *user)
 {
     if (!is_posted(user->slot))
         return false;
-    if (mode_move(user, MODE_USER, MODE_KERNEL)) {
+    if (claim(user, MODE_USER)) {
         enter_kernel(user);
         return true;
     }
-    if (mode_move(user, MODE_COMMAND, MODE_KERNEL)) {
-        atomic32_store(&user->done, 1);
-        thread_wake(user->thread);
+    if (claim(user, MODE_COMMAND)) {
+        end_command(user);
         return true;
     }
     return false;
@@ -71,17 +106,16 @@ bool post_claim(struct user_thread *user)
 void post_lost(struct user_thread *user)
 {
     atomic32_store(&user->lost, 1);
-    if (mode_move(user, MODE_USER, MODE_KERNEL)) {
+    if (mode_move(user, MODE_USER, MODE_KERNEL))
         enter_kernel(user);
-    } else if (mode_move(user, MODE_COMMAND, MODE_KERNEL)) {
-        atomic32_store(&user->done, 1);
-        thread_wake(user->thread);
-    }
+    else if (mode_move(user, MODE_COMMAND, MODE_KERNEL))
+        end_command(user);
 }
 
 /*
  * Publishes the answer, then moves the mode on. In that order: as long as the old post stands in the slot nobody may claim
- * it again. What is posted in between is looked for here, since who noticed it could not claim it.
+ * it again. What is posted in between, and could not be claimed by who noticed it, is found on this worker's hot list,
+ * which the caller has put the slot on (hot_add) and which is looked at before the worker sleeps.
  */
 void post_answer(struct user_thread *user, uint32_t state, enum user_mode mode)
 {
@@ -95,11 +129,9 @@ void post_answer(struct user_thread *user, uint32_t state, enum user_mode mode)
         syscall(SYS_futex, &slot->state, FUTEX_WAKE, 1, NULL, NULL, 0);
     if (mode == MODE_KERNEL)
         return;
-    atomic32_store(&user->mode, mode);
+    atomic32_store(&user->mode, mode_with(atomic32_load_relaxed(&user->mode), mode));
     if (UNLIKELY(atomic32_load(&user->lost)))
         post_lost(user);
-    else
-        post_claim(user);
 }
 
 static void stop_polling(struct user_thread *user)
@@ -149,7 +181,7 @@ bool hot_poll(void)
 /* Its call waits for something: its stub is to sleep, not to spin. */
 static void mark_blocked(struct user_thread *user)
 {
-    if (atomic32_load_relaxed(&user->mode) != MODE_KERNEL || atomic32_load_relaxed(&user->blocked))
+    if (mode_of(atomic32_load_relaxed(&user->mode)) != MODE_KERNEL || atomic32_load_relaxed(&user->blocked))
         return;
     atomic32_store_relaxed(&user->blocked, 1);
     __atomic_store_n(&user->slot->blocked, 1, __ATOMIC_RELAXED);

@@ -98,9 +98,9 @@ NORETURN static void user_resume(struct user_thread *user)
             state = SLOT_CONTEXT;
         }
         uint32_t running = atomic32_add(&users_running, 1) + 1;
-        atomic32_store(&user->mode, MODE_ANSWERING);
+        mode_begin_answer(user);
         if (UNLIKELY(thread_interrupted(thread) || atomic32_load(&user->lost))) {
-            atomic32_store(&user->mode, MODE_KERNEL);
+            mode_stay_in_kernel(user);
             atomic32_sub(&users_running, 1);
             struct user_entry entry = {.kind = atomic32_load(&user->lost) ? USER_LOST : USER_INTERRUPT};
             user_enter(thread, &entry);
@@ -485,7 +485,7 @@ void body_user_kick(struct thread *thread)
 {
     struct user_thread *user = thread == thread_current() ? NULL : user_of(thread);
     atomic_fence();
-    uint32_t mode = user ? atomic32_load(&user->mode) : MODE_KERNEL;
+    enum user_mode mode = user ? mode_of(atomic32_load(&user->mode)) : MODE_KERNEL;
     if ((mode == MODE_USER || mode == MODE_ANSWERING) && !atomic32_load(&user->lost))
         signal_stub(user);
     if (user)

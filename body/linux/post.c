@@ -64,52 +64,34 @@ static bool claim(struct user_thread *user, uint32_t word)
  * The mode is read before the post and compared after it, with its count of answers: so the post that was seen belongs to
  * this very stay in user mode, however long the caller was held up in between.
  */
-/*
- * Takes the thread for this worker if something is posted. The post is looked at again once the mode is held: between
- * the first look and the move another worker may have claimed and answered it, and the client be in user mode again.
- */
-static bool claim(struct user_thread *user, enum user_mode from)
-{
-    while (is_posted(user->slot) && mode_move(user, from, MODE_ANSWERING)) {
-        if (LIKELY(is_posted(user->slot))) {
-            atomic32_store_release(&user->mode, MODE_KERNEL);
-            return true;
-        }
-        atomic32_store(&user->mode, from);
-        if (atomic32_load(&user->lost))
-            return mode_move(user, from, MODE_KERNEL);
-    }
-    return false;
-}
-
-static void end_command(struct user_thread *user)
-{
-    atomic32_store(&user->done, 1);
-    thread_wake(user->thread);
-}
-
 bool post_claim(struct user_thread *user)
 {
-    if (!is_posted(user->slot))
+    uint32_t word = atomic32_load(&user->mode);
+    if (mode_of(word) != MODE_USER && mode_of(word) != MODE_COMMAND)
         return false;
-    if (claim(user, MODE_USER)) {
-        enter_kernel(user);
-        return true;
-    }
-    if (claim(user, MODE_COMMAND)) {
-        end_command(user);
-        return true;
-    }
-    return false;
+    return is_posted(user->slot) && claim(user, word);
 }
 
 void post_lost(struct user_thread *user)
 {
     atomic32_store(&user->lost, 1);
-    if (mode_move(user, MODE_USER, MODE_KERNEL))
-        enter_kernel(user);
-    else if (mode_move(user, MODE_COMMAND, MODE_KERNEL))
-        end_command(user);
+    uint32_t word = atomic32_load(&user->mode);
+    while (mode_of(word) == MODE_USER || mode_of(word) == MODE_COMMAND) {
+        if (claim(user, word))
+            return;
+        word = atomic32_load(&user->mode);
+    }
+}
+
+void mode_begin_answer(struct user_thread *user)
+{
+    uint32_t word = atomic32_load_relaxed(&user->mode);
+    atomic32_store(&user->mode, mode_with(word + (1u << MODE_BITS), MODE_ANSWERING));
+}
+
+void mode_stay_in_kernel(struct user_thread *user)
+{
+    atomic32_store(&user->mode, mode_with(atomic32_load_relaxed(&user->mode), MODE_KERNEL));
 }
 
 /*

@@ -3,8 +3,8 @@
  *
  * The map itself lives in aspace_regions.c; the operations on it, one file per verb, in aspace_map.c,
  * aspace_change.c, aspace_remap.c and aspace_fork.c. The mutex is held while the body carries out a batch,
- * so other threads of the same program wait; nobody else does, because no other program's call takes this
- * lock except to look (/proc), and a body whose client is gone answers at once with an error.
+ * so other threads of the same program wait; nobody else does, because another program's call only looks
+ * (/proc, shared futexes), and for that takes the map mutex, which is held for a few steps.
  */
 #include "kernel/aspace_internal.h"
 
@@ -47,6 +47,7 @@ struct aspace *aspace_create_bare(void)
     }
     object_init(&aspace->object, &aspace_type);
     mutex_init(&aspace->mutex, RANK_ASPACE);
+    mutex_init(&aspace->map_mutex, RANK_ASPACE_MAP);
     list_init(&aspace->regions);
     region_index_init(aspace);
     aspace->commit_limit = UINT64_MAX;
@@ -83,7 +84,9 @@ int aspace_add_body_region(struct aspace *aspace, uaddr_t start, uint64_t size, 
         region->prot = prot;
         region->flags = REGION_BODY;
         region->name = name;
+        mutex_lock(&aspace->map_mutex);
         region_insert_locked(aspace, region);
+        mutex_unlock(&aspace->map_mutex);
     }
     mutex_unlock(&aspace->mutex);
     region_pool_done(&pool);
@@ -115,11 +118,11 @@ uint64_t aspace_mapped_in(struct aspace *aspace, uaddr_t address, uint64_t size)
 {
     uint64_t sum = 0, end = address + size < address ? UINT64_MAX : address + size;
 
-    mutex_lock(&aspace->mutex);
+    mutex_lock(&aspace->map_mutex);
     for (struct region *region = aspace_find_after_locked(aspace, address); region && region->start < end;
          region = region_next(aspace, region))
         sum += min_u64(region->end, end) - max_u64(region->start, address);
-    mutex_unlock(&aspace->mutex);
+    mutex_unlock(&aspace->map_mutex);
     return sum;
 }
 
@@ -130,7 +133,7 @@ int aspace_resolve(struct aspace *aspace, uaddr_t address, struct memobj **memob
 
     *memobj = NULL;
     *offset = 0;
-    mutex_lock(&aspace->mutex);
+    mutex_lock(&aspace->map_mutex);
     region = aspace_find_locked(aspace, address);
     if (region) {
         error = 0;
@@ -139,7 +142,7 @@ int aspace_resolve(struct aspace *aspace, uaddr_t address, struct memobj **memob
             *offset = region->offset + (address - region->start);
         }
     }
-    mutex_unlock(&aspace->mutex);
+    mutex_unlock(&aspace->map_mutex);
     return error;
 }
 

@@ -3,7 +3,7 @@
  * about what a task may see; the body's page tables (or the host process's mappings) follow it.
  *
  * All changes happen under aspace->mutex, portable map first checked, then the body told in one batch,
- * then the map committed, so that a failed body call leaves the map as it was.
+ * then the map committed under map_mutex, so that a failed body call leaves the map as it was.
  */
 #ifndef KERNEL_ASPACE_H
 #define KERNEL_ASPACE_H
@@ -46,7 +46,13 @@ struct region {
 
 struct aspace {
     struct object object;
-    struct mutex mutex; /* rank ASPACE; guards the map */
+    struct mutex mutex; /* rank ASPACE; serialises changes, held while the body carries them out */
+    /*
+     * rank ASPACE_MAP; guards what follows up to `body`. Who changes holds both, so holding either is enough to look. Held for
+     * no longer than a few steps: who looks at another program's map takes this one, since that program's own part of
+     * a change may take as long as it likes.
+     */
+    struct mutex map_mutex;
     struct list regions;
     struct tree tree;   /* the same regions, indexed */
     uint32_t region_count;
@@ -113,11 +119,11 @@ int aspace_set_flags(struct aspace *aspace, uaddr_t address, uint64_t size, uint
 bool aspace_grow_down(struct aspace *aspace, uaddr_t address, uint64_t limit);
 /* Memory barriers on every CPU that runs in the address space; serialise: instruction streams too. -ENOSYS, … */
 int aspace_barrier(struct aspace *aspace, bool serialise);
-/* Bytes of [address, address + size) that are mapped. Takes the mutex. */
+/* Bytes of [address, address + size) that are mapped. Takes the map mutex. */
 uint64_t aspace_mapped_in(struct aspace *aspace, uaddr_t address, uint64_t size);
-/* The region that holds address, or NULL. aspace->mutex held. */
+/* The region that holds address, or NULL. aspace->mutex or map_mutex held. */
 struct region *aspace_find_locked(struct aspace *aspace, uaddr_t address);
-/* The first region that ends after address, or NULL. aspace->mutex held. */
+/* The first region that ends after address, or NULL. aspace->mutex or map_mutex held. */
 struct region *aspace_find_after_locked(struct aspace *aspace, uaddr_t address);
 /*
  * The portable half of fork: fills `child` (fresh) with copies of the regions, flags respected. The body's half is

@@ -56,6 +56,7 @@ static uint64_t newly_committed(struct aspace *aspace, uaddr_t start, uaddr_t en
 
 static void commit_protection(struct aspace *aspace, struct region_pool *pool, uaddr_t start, uaddr_t end, uint32_t prot)
 {
+    mutex_lock(&aspace->map_mutex);
     region_isolate_locked(aspace, pool, start, end);
     for (struct region *region = aspace_find_after_locked(aspace, start); region && region->start < end;
          region = region_next(aspace, region)) {
@@ -66,6 +67,7 @@ static void commit_protection(struct aspace *aspace, struct region_pool *pool, u
         region_count_locked(aspace, region);
     }
     region_merge_locked(aspace, pool, start, end);
+    mutex_unlock(&aspace->map_mutex);
 }
 
 static int protect_locked(struct aspace *aspace, struct region_pool *pool, uaddr_t start, uint64_t size, uint32_t prot)
@@ -119,6 +121,7 @@ static int may_set_flags(const struct region *region, uint32_t set)
 static void commit_flags(struct aspace *aspace, struct region_pool *pool, uaddr_t start, uaddr_t end, uint32_t set,
                          uint32_t clear)
 {
+    mutex_lock(&aspace->map_mutex);
     region_isolate_locked(aspace, pool, start, end);
     for (struct region *region = aspace_find_after_locked(aspace, start); region && region->start < end;
          region = region_next(aspace, region)) {
@@ -129,6 +132,7 @@ static void commit_flags(struct aspace *aspace, struct region_pool *pool, uaddr_
         region_count_locked(aspace, region);
     }
     region_merge_locked(aspace, pool, start, end);
+    mutex_unlock(&aspace->map_mutex);
 }
 
 /* The body's clone is told of the flags that are its business. */

@@ -1,6 +1,6 @@
 /*
  * What the aspace_*.c files share: the region map's own operations. All but the pool functions want
- * aspace->mutex held.
+ * aspace->mutex held, and those that change the map also map_mutex.
  *
  * Changes follow one pattern: fill a pool with the regions that splitting could need, lock, check, tell
  * the body, commit by operations that cannot fail, unlock, and only then let the removed regions' objects

@@ -80,11 +80,13 @@ static int map_locked(struct aspace *aspace, struct region_pool *pool, const str
         commit_release_locked(aspace, committed);
         return error;
     }
-    region_carve_locked(aspace, pool, *address, *address + size);
     region = region_pool_take(pool);
     fill_region(region, request, *address, flags);
+    mutex_lock(&aspace->map_mutex);
+    region_carve_locked(aspace, pool, *address, *address + size);
     region_insert_locked(aspace, region);
     region_merge_locked(aspace, pool, *address, *address + size);
+    mutex_unlock(&aspace->map_mutex);
     return 0;
 }
 
@@ -132,9 +134,12 @@ static int unmap_locked(struct aspace *aspace, struct region_pool *pool, uaddr_t
     if (aspace->region_count + 2 > ASPACE_REGIONS_MAX)
         return -ENOMEM;
     error = body_apply_one(aspace, &op);
-    if (!error)
-        region_carve_locked(aspace, pool, address, address + size);
-    return error;
+    if (error)
+        return error;
+    mutex_lock(&aspace->map_mutex);
+    region_carve_locked(aspace, pool, address, address + size);
+    mutex_unlock(&aspace->map_mutex);
+    return 0;
 }
 
 int aspace_unmap(struct aspace *aspace, uaddr_t address, uint64_t size)
@@ -186,8 +191,11 @@ bool aspace_grow_down(struct aspace *aspace, uaddr_t address, uint64_t limit)
             commit_release_locked(aspace, grown);
         grown = 0;
     }
-    if (grown)
+    if (grown) {
+        mutex_lock(&aspace->map_mutex);
         region_grow_locked(aspace, region, request.address, region->end);
+        mutex_unlock(&aspace->map_mutex);
+    }
     mutex_unlock(&aspace->mutex);
     return grown;
 }

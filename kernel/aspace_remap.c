@@ -53,9 +53,12 @@ static int unmap_part(struct aspace *aspace, struct region_pool *pool, uaddr_t a
     struct map_op op = {.kind = MAP_OP_UNMAP, .address = address, .size = size};
     int error = body_apply_one(aspace, &op);
 
-    if (!error)
-        region_carve_locked(aspace, pool, address, address + size);
-    return error;
+    if (error)
+        return error;
+    mutex_lock(&aspace->map_mutex);
+    region_carve_locked(aspace, pool, address, address + size);
+    mutex_unlock(&aspace->map_mutex);
+    return 0;
 }
 
 static int move_in_body(struct aspace *aspace, const struct remap *remap)
@@ -86,8 +89,10 @@ static int grow_in_place(struct aspace *aspace, struct region_pool *pool, struct
         commit_release_locked(aspace, charge);
         return error;
     }
+    mutex_lock(&aspace->map_mutex);
     region_grow_locked(aspace, region, region->start, remap->address + remap->new_size);
     region_merge_locked(aspace, pool, region->start, region->end);
+    mutex_unlock(&aspace->map_mutex);
     return 0;
 }
 
@@ -109,12 +114,14 @@ static int move_region(struct aspace *aspace, struct region_pool *pool, struct r
         return error;
     }
     /* The pool keeps what is carved out, so model's references stay good until it is done. */
+    mutex_lock(&aspace->map_mutex);
     region_carve_locked(aspace, pool, remap->new_address, remap->new_address + remap->new_size);
     if (!remap->keep_old)
         region_carve_locked(aspace, pool, remap->address, remap->address + remap->old_size);
     if (model.flags & REGION_COMMITTED)
         commit_take_locked(aspace, kept);
     insert_like(aspace, pool, &model, remap->address, remap->new_address, remap->new_size);
+    mutex_unlock(&aspace->map_mutex);
     return 0;
 }
 
@@ -135,8 +142,10 @@ static int duplicate(struct aspace *aspace, struct region_pool *pool, struct reg
     error = body_apply_one(aspace, &op);
     if (error)
         return error;
+    mutex_lock(&aspace->map_mutex);
     region_carve_locked(aspace, pool, remap->new_address, remap->new_address + remap->new_size);
     insert_like(aspace, pool, &model, remap->address, remap->new_address, remap->new_size);
+    mutex_unlock(&aspace->map_mutex);
     return 0;
 }
 

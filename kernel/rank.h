@@ -44,6 +44,7 @@ enum lock_rank {
     RANK_TTY = 70,
     RANK_FUTEX_PI = 72,     /* PI futexes of one table or hash: user words are read and changed inside */
     RANK_ASPACE = 74,
+    RANK_ASPACE_MAP = 76,   /* the region map itself, for looking: never held across the body's work */
     RANK_MEMOBJ = 78,
     RANK_ABI_TIMER = 82,
     RANK_EVENT_FILE = 84,   /* eventfd, timerfd, signalfd */

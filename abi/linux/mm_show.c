@@ -21,7 +21,7 @@ static bool next_view(struct aspace *aspace, uaddr_t at, struct region_view *vie
 {
     struct region *region;
 
-    mutex_lock(&aspace->mutex);
+    mutex_lock(&aspace->map_mutex);
     region = aspace_find_after_locked(aspace, at);
     if (region)
         *view = (struct region_view){
@@ -34,7 +34,7 @@ static bool next_view(struct aspace *aspace, uaddr_t at, struct region_view *vie
             .file = region->owner ? object_ref(region->owner) : NULL,
             .name = region->name,
         };
-    mutex_unlock(&aspace->mutex);
+    mutex_unlock(&aspace->map_mutex);
     return region;
 }
 
@@ -126,7 +126,7 @@ void mm_usage(struct mm *mm, struct mm_usage *usage)
     struct aspace *aspace = mm->aspace;
 
     *usage = (struct mm_usage){0};
-    mutex_lock(&aspace->mutex);
+    mutex_lock(&aspace->map_mutex);
     usage->mapped = aspace->mapped_bytes;
     usage->data = aspace->data_bytes;
     usage->locked = aspace->locked_bytes;
@@ -143,5 +143,5 @@ void mm_usage(struct mm *mm, struct mm_usage *usage)
         if (region->memobj)
             usage->shared += size;
     }
-    mutex_unlock(&aspace->mutex);
+    mutex_unlock(&aspace->map_mutex);
 }

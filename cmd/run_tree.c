@@ -45,6 +45,18 @@ static int mount_own(const char *destination, struct fs *fs)
     return error ? complain_code("cannot mount", destination, error) : 0;
 }
 
+/* Anybody may make files in it, as in /tmp. */
+static struct fs *create_shared_memory(void)
+{
+    struct node_attr attr = {.valid = ATTR_MODE, .mode = 01777};
+    struct fs *fs = memfs_create();
+    if (fs && fs->root->ops->set_attr(fs->root, &attr)) {
+        object_unref(fs);
+        return NULL;
+    }
+    return fs;
+}
+
 static int mount_host(const struct run_mount *mount)
 {
     int error = 0;
@@ -63,7 +75,7 @@ int run_tree_build(const struct run_options *options)
     if (!code)
         code = mount_own("/dev", devfs_create());
     if (!code)
-        code = mount_own("/dev/shm", memfs_create());
+        code = mount_own("/dev/shm", create_shared_memory());
     for (size_t i = 0; !code && i < options->mount_count; i++)
         code = mount_host(&options->mounts[i]);
     return code;

@@ -76,9 +76,11 @@ struct node_ops {
     int64_t (*write)(struct node *node, struct io *io, uint64_t offset);
     int (*sync)(struct node *node, bool data_only);
     int (*allocate)(struct node *node, int mode, uint64_t offset, uint64_t size);
+    /* prot: all that may ever be asked of the map, so with PROT_WRITE_BIT for a shared map of a file that is open for writing. */
     int (*map)(struct node *node, uint32_t prot, bool shared, struct memobj **memobj);
     /*
      * Called when the node is opened (not O_PATH): NULL means the generic file operations over this node.
+     * flags as open(2) got them, without those of creation but with O_NOCTTY.
      * A device, FIFO, /proc file… returns a file of its own in *file.
      */
     int (*open)(struct node *node, uint32_t flags, struct file **file);

@@ -139,7 +139,7 @@ void body_user_entry(UNUSED void *argument)
     user_enter(thread, &entry);
     user = thread->user; /* exec may have replaced it */
     if (entry.kind == USER_CALL && !user->regs_set)
-        user->slot->rax = (uint64_t)entry.result;
+        user->slot->rax = user->regs.rax = (uint64_t)entry.result; /* both: an interrupt on the way out asks for the registers */
     user_resume(user);
 }
 
@@ -488,6 +488,8 @@ void body_user_kick(struct thread *thread)
     enum user_mode mode = user ? mode_of(atomic32_load(&user->mode)) : MODE_KERNEL;
     if ((mode == MODE_USER || mode == MODE_ANSWERING) && !atomic32_load(&user->lost))
         signal_stub(user);
+    if (user && mode != MODE_KERNEL && thread_killed(thread))
+        client_expect_end(user);
     if (user)
         user_thread_unref(user);
 }

@@ -57,6 +57,38 @@ static void numbers_are_stored(void)
     CHECK(munmap(tids, 4096) == 0);
 }
 
+static volatile sig_atomic_t signals_seen;
+
+static void on_signal(int signal)
+{
+    (void)signal;
+    signals_seen++;
+}
+
+static void signals_leave_the_result_alone(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART}, old;
+    CHECK(sigaction(SIGUSR1, &action, &old) == 0);
+    pid_t parent = getpid(), sender = fork();
+    CHECK(sender >= 0);
+    if (sender == 0) {
+        while (kill(parent, SIGUSR1) == 0)
+            sched_yield();
+        _exit(0);
+    }
+    for (int i = 0; i < 500; i++) {
+        pid_t pid = fork();
+        CHECK(pid >= 0);
+        if (pid == 0)
+            _exit(7);
+        wait_exit(pid, 7);
+    }
+    CHECK(kill(sender, SIGKILL) == 0);
+    CHECK(waitpid(sender, NULL, 0) == sender);
+    CHECK(signals_seen > 0);
+    CHECK(sigaction(SIGUSR1, &old, NULL) == 0);
+}
+
 static void wrong_flags_are_refused(void)
 {
     CHECK_ERROR(clone_raw(CLONE_THREAD | SIGCHLD, NULL, NULL), EINVAL);
@@ -157,6 +189,7 @@ int main(void)
     fork_copies_memory();
     vfork_shares_memory_and_waits();
     numbers_are_stored();
+    signals_leave_the_result_alone();
     wrong_flags_are_refused();
     clone3_checks_its_structure();
     clone3_gives_a_pidfd();

@@ -19,8 +19,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* How long a killed thread's stub may take to answer before its host process is killed. Honest ones need microseconds. */
+#define GRACE_NS 5000000000u
+
 static void socket_ready(struct host_watch *watch, uint32_t events);
 static void client_free(struct async_work *work);
+static void grace_over(struct timer *timer);
 
 /* --- making and unmaking ----------------------------------------------------------------------------- */
 
@@ -55,6 +59,7 @@ struct client *client_create(int remote[3])
     list_init(&client->processes);
     list_init(&client->pool_link);
     waitq_init(&client->ready);
+    timer_init(&client->grace, grace_over);
     async_work_init(&client->free_work, client_free);
     client->socket = client->doorbell = -1;
     remote[0] = remote[1] = remote[2] = -1;
@@ -87,9 +92,10 @@ void client_close_remote(const int remote[3])
 static void client_free(struct async_work *work)
 {
     struct client *client = CONTAINER_OF(work, struct client, free_work);
-    KASSERT(list_empty(&client->processes) && !client->first);
+    timer_cancel_sync(&client->grace);
     host_watch_remove(&client->doorbell_watch);
     host_watch_remove(&client->socket_watch);
+    KASSERT(list_empty(&client->processes) && !client->first);
     if (client->doorbell >= 0)
         close(client->doorbell);
     if (client->socket >= 0)
@@ -150,6 +156,15 @@ static void process_gone(struct async_work *work)
     client_unref(client);
 }
 
+/* One was told to come into the kernel and die, and did not. Processes that share the memory share the fate. */
+static void grace_over(struct timer *timer) { client_kill(CONTAINER_OF(timer, struct client, grace)); }
+
+void client_expect_end(struct user_thread *user)
+{
+    if (!atomic32_swap(&user->client->grace_given, 1))
+        timer_set(&user->client->grace, body_now() + GRACE_NS);
+}
+
 static void process_ready(struct host_watch *watch, UNUSED uint32_t events)
 {
     struct host_process *process = CONTAINER_OF(watch, struct host_process, watch);
@@ -157,13 +172,39 @@ static void process_ready(struct host_watch *watch, UNUSED uint32_t events)
         kernel_async(&process->gone);
 }
 
+/* False when the last reference has gone: the client is on its way to being freed. */
+static bool client_ref_live(struct client *client)
+{
+    uint32_t references = atomic32_load(&client->references);
+    while (references && !atomic32_cas(&client->references, &references, references + 1))
+        ;
+    return references;
+}
+
+static bool said_hello(struct client *client, int32_t pid)
+{
+    bool known = false;
+    spin_lock(&client->lock);
+    LIST_FOR_EACH (node, &client->processes)
+        known |= LIST_ENTRY(node, struct host_process, link)->pid == pid;
+    spin_unlock(&client->lock);
+    return known;
+}
+
+/* Believed once from each host process: a guest can say it as often as it likes. Only one worker at a time is here. */
 static void hello(struct client *client, uint32_t index, int32_t pid)
 {
+    if (index >= CLIENT_THREADS_MAX || said_hello(client, pid))
+        return;
     struct host_process *process = kzalloc(sizeof *process);
     int pidfd = process ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-    if (pidfd < 0 || index >= CLIENT_THREADS_MAX) {
+    if (pidfd < 0 || !client_ref_live(client)) {
+        if (pidfd >= 0) { /* nobody waits for it any more */
+            syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+            close(pidfd);
+        }
         kfree(process);
-        return; /* it died already: the socket's end tells */
+        return; /* or it died already: the socket's end tells */
     }
     process->client = client;
     process->pid = pid;
@@ -171,7 +212,6 @@ static void hello(struct client *client, uint32_t index, int32_t pid)
     process->watch = (struct host_watch){.fd = pidfd, .ready = process_ready};
     async_work_init(&process->gone, process_gone);
     list_init(&process->link);
-    client_ref(client);
     spin_lock(&client->lock);
     list_push_back(&client->processes, &process->link);
     struct user_thread *user = client->threads[index];
@@ -331,6 +371,25 @@ void client_remove_thread(struct user_thread *user)
     user_thread_unref(user);
 }
 
+/* A forked child that has not started: its one thread waits in the stub as well. */
+static int borrow_child(struct client *client, struct thread *thread, struct user_thread **user)
+{
+    struct user_thread *found = NULL;
+    if (atomic32_load(&client->thread_count) > 0)
+        return -EINVAL;
+    spin_lock(&client->lock);
+    for (uint32_t word = 0; word < ARRAY_SIZE(client->slots_used) && !found; word++)
+        if (client->slots_used[word])
+            found = client->threads[word * 64 + (uint32_t)__builtin_ctzll(client->slots_used[word])];
+    spin_unlock(&client->lock);
+    if (!found)
+        return -EINVAL;
+    found->lender = found->thread;
+    found->thread = thread;
+    *user = found;
+    return 0;
+}
+
 int client_borrow(struct client *client, struct thread *thread, struct user_thread **user)
 {
     if (!thread)
@@ -340,8 +399,8 @@ int client_borrow(struct client *client, struct thread *thread, struct user_thre
         *user = client->first;
         return 0;
     }
-    if (client->used_before) /* somebody runs there: it is no fresh address space */
-        return -EINVAL;
+    if (client->used_before)
+        return borrow_child(client, thread, user);
     *user = client_add_thread_at(client, thread, 0);
     if (!*user)
         return -ENOMEM;
@@ -351,7 +410,11 @@ int client_borrow(struct client *client, struct thread *thread, struct user_thre
 }
 
 /* The stub goes on waiting; until a thread moves in, nobody is woken by its slot. */
-void client_return(struct user_thread *user) { user->thread = NULL; }
+void client_return(struct user_thread *user)
+{
+    user->thread = user->lender;
+    user->lender = NULL;
+}
 
 void user_thread_ref(struct user_thread *user) { atomic32_add(&user->references, 1); }
 

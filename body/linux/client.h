@@ -59,6 +59,7 @@ static inline uint32_t mode_with(uint32_t word, enum user_mode mode) { return (w
 struct user_thread {
     struct atomic32 references; /* thread, hot lists */
     struct thread *thread;
+    struct thread *lender; /* while another thread drives it: client_borrow */
     struct client *client;
     struct host_process *process; /* NULL until its hello */
     struct call_slot *slot;
@@ -96,6 +97,8 @@ struct client {
     struct list pool_link;
     struct atomic32 thread_count; /* started user threads */
     struct async_work free_work;
+    struct atomic32 grace_given;
+    struct timer grace;
     bool took_gs;
     struct user_thread *first; /* borrowed while the address space is filled; owned by who fills it */
 };
@@ -110,6 +113,8 @@ int client_wait_ready(struct client *client);
 /* A live host process's pid for remote memory access, or 0. */
 int32_t client_pid(struct client *client);
 void client_kill(struct client *client);
+/* The thread was killed and is out of the kernel, or in a command: its host process has a bounded time to let it in. */
+void client_expect_end(struct user_thread *user);
 struct user_thread *client_add_thread(struct client *client, struct thread *thread); /* NULL: no slot or memory */
 struct user_thread *client_add_thread_at(struct client *client, struct thread *thread, uint32_t index);
 void client_remove_thread(struct user_thread *user);

@@ -6,6 +6,9 @@
 #include "kernel/body.h"
 #include "kernel/assert.h"
 
+#include "body/linux/context.h"
+
+#include <pthread.h>
 #include <sys/mman.h>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -92,6 +95,44 @@ void body_context_init(struct body_context *context, void *stack, void (*functio
 #endif
 }
 
+#ifdef ADDRESS_SANITIZER
+/* A worker's own stack, for switches to its scheduler context: nobody made that one with body_context_init. */
+static _Thread_local const void *worker_stack;
+static _Thread_local size_t worker_stack_size;
+
+static NOINLINE void start_switch(void **fake_stack, const struct body_context *to)
+{
+    const void *low = to->stack_low ? to->stack_low : worker_stack;
+    __sanitizer_start_switch_fiber(fake_stack, low, to->stack_low ? to->stack_size : worker_stack_size);
+}
+
+void context_note_worker(void)
+{
+    pthread_attr_t attributes;
+    void *low;
+    size_t size;
+    if (pthread_getattr_np(pthread_self(), &attributes) == 0 && pthread_attr_getstack(&attributes, &low, &size) == 0) {
+        worker_stack = low;
+        worker_stack_size = size;
+        pthread_attr_destroy(&attributes);
+    }
+}
+#else
+void context_note_worker(void) {}
+#endif
+
+#ifdef THREAD_SANITIZER
+/* A fiber cannot be destroyed while it runs: the one that was left goes at the next switch on this host thread. */
+static _Thread_local void *dead_fiber;
+
+static NOINLINE void bury(void *fiber)
+{
+    if (dead_fiber)
+        __tsan_destroy_fiber(dead_fiber);
+    dead_fiber = fiber;
+}
+#endif
+
 void body_context_switch(struct body_context *from, struct body_context *to)
 {
 #ifdef THREAD_SANITIZER
@@ -100,7 +141,7 @@ void body_context_switch(struct body_context *from, struct body_context *to)
     __tsan_switch_to_fiber(to->fiber, 0);
 #endif
 #ifdef ADDRESS_SANITIZER
-    __sanitizer_start_switch_fiber(&from->fake_stack, to->stack_low, to->stack_size);
+    start_switch(&from->fake_stack, to);
 #endif
     context_swap(&from->stack_pointer, to->stack_pointer);
 #ifdef ADDRESS_SANITIZER
@@ -114,10 +155,12 @@ void body_context_leave(struct body_context *from, struct body_context *to)
 {
     void *ignored;
 #ifdef THREAD_SANITIZER
+    bury(from->fiber);
+    from->fiber = NULL;
     __tsan_switch_to_fiber(to->fiber, 0);
 #endif
 #ifdef ADDRESS_SANITIZER
-    __sanitizer_start_switch_fiber(NULL, to->stack_low, to->stack_size);
+    start_switch(NULL, to);
 #endif
     (void)from;
     context_swap(&ignored, to->stack_pointer);

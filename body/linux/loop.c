@@ -12,6 +12,7 @@
  * visible, fences, reads sleeping, and rings the wake eventfd.
  */
 #include "body/linux/client.h"
+#include "body/linux/context.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -300,6 +301,7 @@ int loop_init(uint32_t workers, const char **why)
 static void *worker_main(void *argument)
 {
     uint32_t cpu = (uint32_t)(uintptr_t)argument;
+    context_note_worker();
     atomic32_add(&loop.busy, 1);
     sched_run(cpu);
     hot_leave();

@@ -149,7 +149,11 @@ local_futex_word:
     je fast_entry
     mov $-11, %rax
     jmp *%r11
-1:  lock orq $0, %gs:T_SCRATCH
+1:  mov %rdi, %rax
+    shr $47, %rax
+    mov $202, %eax
+    jnz fast_entry
+    lock orq $0, %gs:T_SCRATCH
     mov %rcx, %gs:T_SCRATCH
     mov %rdi, %rax
     mov %rdi, %rcx

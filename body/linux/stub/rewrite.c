@@ -3,7 +3,7 @@
  *
  * Two forms are known. Both become `jmp *table_slot` (ff 24 25 and a 32-bit absolute address):
  *   form 1   b8 NR 0f 05                mov $nr,%eax; syscall             7 bytes
- *   form 2   0f 05 48 3d 00 f0 ff ff    syscall; cmp $-4096,%rax          8 bytes, the last becomes nop
+ *   form 2   0f 05 48 3d 0X f0 ff ff    syscall; cmp $-4096 or $-4095,%rax     8 bytes, the last becomes nop
  * The table lies where the third byte of every slot's address is 0x06, which is no instruction in 64-bit
  * mode: a thread that stands on the old syscall of a form 1 site faults there and is served as a trap.
  * Form 2 keeps 0x25 behind its call, a valid instruction, so a return to "after the call" is
@@ -35,7 +35,7 @@
 struct thunk {
     uint64_t site;
     uint16_t form, complete; /* complete: the site is a jump */
-    uint32_t number;
+    uint32_t number; /* form 1: the call's; form 2: what is added to -4096 in the comparison */
     uint8_t code[THUNK_SIZE - 16];
 };
 _Static_assert(sizeof(struct thunk) == THUNK_SIZE, "thunk");
@@ -101,10 +101,10 @@ static int form_of(uint64_t call)
     if (peek(bytes, call - 5, 5) && bytes[0] == 0xb8 && bytes[3] == 0 && bytes[4] == 0)
         return 1;
     static const uint8_t compare[6] = {0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff};
-    if (!peek(bytes + 7, call + 2, 6))
+    if (!peek(bytes + 7, call + 2, 6) || bytes[9] > 1)
         return 0;
     for (int i = 0; i < 6; i++)
-        if (bytes[7 + i] != compare[i])
+        if (i != 2 && bytes[7 + i] != compare[i])
             return 0;
     return 2;
 }
@@ -182,7 +182,7 @@ static void make_thunk(struct thunk *thunk, uint64_t site, int form, uint32_t nu
     at = put(at, 0x1d8d4c, 3);                         /* lea tail(%rip), %r11 */
     at = put(at, (uint64_t)tail - ((uint64_t)at + 4), 4);
     put_jump_through(at, &entry_dynamic);
-    tail = put(tail, 0xfffff0003d48, 6);               /* cmp $-4096, %rax */
+    tail = put(tail, 0xfffff0003d48 | (uint64_t)number << 16, 6); /* cmp $-4096 (or -4095), %rax */
     tail = put(put(tail, 0xb948, 2), site + 8, 8);     /* mov $end, %rcx */
     put(tail, 0xe1ff, 2);                              /* jmp *%rcx */
 }
@@ -231,6 +231,8 @@ long rewrite_site(uint64_t call, int concurrent)
     uint32_t number = 0;
     if (form == 1)
         peek(&number, site + 1, 4);
+    else
+        peek(&number, site + 4, 1);
     uint32_t slot = table_used;
     make_thunk(&thunks[slot], site, form, number);
     __atomic_store_n(&table[slot], (uint64_t)thunks[slot].code, __ATOMIC_RELEASE);
@@ -259,12 +261,13 @@ static struct thunk *thunk_at(uint64_t site, uint32_t form)
     return &thunks[slot];
 }
 
-static void settle_tail(struct host_context *context, uint64_t end)
+/* What the tail's comparison would do. */
+static void settle_tail(struct host_context *context, const struct thunk *thunk)
 {
-    uint64_t flags;
-    __asm__("cmp $-4096, %1\n\tpushfq\n\tpop %0" : "=r"(flags) : "r"(context->rax) : "cc");
+    uint64_t flags, limit = (uint64_t)-4096 + thunk->number;
+    __asm__("cmp %2, %1\n\tpushfq\n\tpop %0" : "=r"(flags) : "r"(context->rax), "r"(limit) : "cc");
     context->eflags = (context->eflags & ~0x8d5ul) | (flags & 0x8d5ul);
-    context->rip = end;
+    context->rip = thunk->site + 8;
 }
 
 /* Before going back to the program: "after the call" of a form 2 site is in its thunk now. */
@@ -275,7 +278,7 @@ void rewrite_resume(struct host_context *context)
         return;
     struct thunk *thunk = thunk_at(context->rip - 2, 2);
     if (thunk)
-        settle_tail(context, thunk->site + 8);
+        settle_tail(context, thunk);
 }
 
 void rewrite_settle(struct host_context *context)
@@ -298,7 +301,7 @@ void rewrite_settle(struct host_context *context)
     struct thunk *thunk = &thunks[(rip - STUB_THUNKS_BASE) / THUNK_SIZE];
     uint64_t offset = (rip - STUB_THUNKS_BASE) % THUNK_SIZE;
     if (thunk->form == 2 && offset == THUNK_TAIL)
-        settle_tail(context, thunk->site + 8);
+        settle_tail(context, thunk);
     else if (thunk->form == 2 && offset > THUNK_TAIL)
         context->rip = thunk->site + 8;
     else

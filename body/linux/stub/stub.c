@@ -449,7 +449,7 @@ static int local_futex_trapped(struct host_context *context)
 {
     uint64_t address = context->rdi;
     uint32_t operation = (uint32_t)context->rsi, word;
-    if (address & 3)
+    if ((address & 3) || address >> 47)
         return 0;
     if (operation == 129) {
         uint32_t bucket = (uint32_t)((address >> 2) ^ (address >> 10) ^ (address >> 18)) & 255;

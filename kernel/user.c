@@ -29,6 +29,11 @@ void user_enter(struct thread *thread, struct user_entry *entry)
     registered->entry(thread, entry);
 }
 
+bool user_call_reads(uint64_t number, uint32_t *pointer, uint32_t *length)
+{
+    return registered && registered->call_reads && registered->call_reads(number, pointer, length);
+}
+
 static struct aspace *own_aspace(void)
 {
     struct thread *thread = thread_current();
@@ -51,7 +56,7 @@ size_t user_write_some(uaddr_t to, const void *from, size_t size)
 int user_read(void *to, uaddr_t from, size_t size) { return user_read_some(to, from, size) == size ? 0 : -EFAULT; }
 int user_write(uaddr_t to, const void *from, size_t size) { return user_write_some(to, from, size) == size ? 0 : -EFAULT; }
 
-/* In pieces that end at a page's end, so that a string at the end of what is mapped is read whole. */
+/* In pieces, the first as a body may have it at hand, that end at a page's end, so that a string at the end of what is mapped is read whole. */
 int64_t user_read_string(char *to, uaddr_t from, size_t size)
 {
     size_t length = 0;
@@ -59,8 +64,8 @@ int64_t user_read_string(char *to, uaddr_t from, size_t size)
         size_t wanted = PAGE_SIZE - (size_t)((from + length) % PAGE_SIZE);
         if (wanted > size - length)
             wanted = size - length;
-        if (wanted > CHUNK_BYTES)
-            wanted = CHUNK_BYTES;
+        if (wanted > (length ? CHUNK_BYTES : USER_WINDOW_BYTES))
+            wanted = length ? CHUNK_BYTES : USER_WINDOW_BYTES;
         size_t got = user_read_some(to + length, from + length, wanted);
         const char *end = memchr(to + length, 0, got);
         if (end)

@@ -37,7 +37,15 @@ struct user_entry {
 struct abi {
     const char *name;
     void (*entry)(struct thread *thread, struct user_entry *entry);
+    /*
+     * A hint for bodies: the call reads user memory at argument *pointer (0 to 5); how much is in argument *length, or
+     * unknown (a string, a struct): *length = *pointer. False: nothing worth handing over with the call. May be NULL.
+     */
+    bool (*call_reads)(uint64_t number, uint32_t *pointer, uint32_t *length);
 };
+/* A body that hands over memory with a call hands over at most this much; reads of that size may then be free. */
+#define USER_WINDOW_BYTES 240u
+bool user_call_reads(uint64_t number, uint32_t *pointer, uint32_t *length);
 void abi_register(const struct abi *abi);
 /* For bodies: hands an entry to the ABI. On return the body resumes user mode. */
 void user_enter(struct thread *thread, struct user_entry *entry);

@@ -45,7 +45,25 @@ static void linux_entry(struct thread *thread, struct user_entry *entry)
         lthread_exit(LINUX_SIGKILL);
 }
 
-static const struct abi linux_abi = {.name = "linux", .entry = linux_entry};
+/* The first argument whose memory the call only reads: the table knows which. */
+static bool linux_call_reads(uint64_t number, uint32_t *pointer, uint32_t *length)
+{
+    if (number >= call_number_limit || call_row_of_number[number] == CALL_ROW_NONE)
+        return false;
+    const struct call_row *row = &call_rows[call_row_of_number[number]];
+    for (uint32_t i = 0; i < row->argument_count; i++) {
+        const struct call_argument *argument = &row->arguments[i];
+        switch (argument->kind) {
+        case CALL_ARG_BYTES_IN: *pointer = i, *length = argument->other; return true;
+        case CALL_ARG_STRING:
+        case CALL_ARG_TIMESPEC_IN:
+        case CALL_ARG_SIGSET_IN: *pointer = *length = i; return true;
+        }
+    }
+    return false;
+}
+
+static const struct abi linux_abi = {.name = "linux", .entry = linux_entry, .call_reads = linux_call_reads};
 
 void linux_abi_init(void)
 {

@@ -46,6 +46,19 @@ static void learn_fixed(int32_t pid)
     fixed.known = true;
 }
 
+/* The ABI's hints, where the stubs can read them. */
+static void publish_windows(void)
+{
+    _Static_assert(CALL_WINDOW_BYTES == USER_WINDOW_BYTES, "what the kernel reads at once fits the window");
+    for (uint32_t number = 0; number < CALL_WINDOWS; number++) {
+        uint32_t pointer, length;
+        if (!user_call_reads(number, &pointer, &length))
+            continue;
+        kernel_page->windows[number].length = (uint8_t)(length + 1);
+        kernel_page->windows[number].pointer = (uint8_t)(pointer + 1);
+    }
+}
+
 int body_aspace_create(struct aspace *aspace)
 {
     struct client *client;
@@ -55,6 +68,7 @@ int body_aspace_create(struct aspace *aspace)
     if (!fixed.known) {
         learn_fixed(client_pid(client));
         user_learn_fp_size(client);
+        publish_windows();
     }
     aspace->body = client;
     futex_census_place(aspace, (struct atomic32 *)client->pages->census);

@@ -111,6 +111,7 @@ struct stub_command {
 };
 
 #define STUB_COMMANDS_MAX 32
+#define CALL_WINDOW_BYTES 240
 #define STUB_FD_REGISTERS 16
 
 struct call_slot {
@@ -138,6 +139,10 @@ struct call_slot {
     /* Written by the server: with SLOT_CONTEXT, set these too. */
     uint32_t base_changes; /* SLOT_SET_FS | SLOT_SET_GS */
     uint64_t fs_base, gs_base;
+    /* Memory that the call reads, handed over with it: a copy of [window_address, + window_size). */
+    uint64_t window_address __attribute__((aligned(64)));
+    uint32_t window_size, window_padding;
+    uint8_t window[CALL_WINDOW_BYTES];
     struct stub_command commands[STUB_COMMANDS_MAX] __attribute__((aligned(64)));
     uint8_t data[4096] __attribute__((aligned(4096)));
 };
@@ -150,10 +155,16 @@ struct call_pages_header {
 };
 _Static_assert(sizeof(struct call_pages_header) <= CALL_PAGES_HEADER_SIZE, "the header is one page");
 
+#define CALL_WINDOWS 512
+
 /* What the server publishes to all clients, read-only there. */
 struct kernel_page {
     uint32_t spin; /* how many turns a waiting client may spin before it sleeps: 0 with no CPU to spare */
     uint32_t rewrite;
+    /* By call number: the argument that points to what the call reads, and the one that says how much (the same: unknown). */
+    struct {
+        uint8_t pointer, length; /* 1 to 6; 0: none */
+    } windows[CALL_WINDOWS];
 };
 
 /* Zygote protocol, on its control socket. */

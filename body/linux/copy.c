@@ -86,9 +86,27 @@ static size_t clamp(uaddr_t address, size_t size)
     return address < 0x800000000000ul ? 0x800000000000ul - address : 0;
 }
 
+/* What came along with the call. The client can change it meanwhile, as it can change its memory: it is copied once. */
+static bool copy_from_window(const struct aspace *aspace, void *to, uaddr_t from, size_t size)
+{
+    struct thread *thread = thread_current();
+    struct user_thread *user = thread ? thread->user : NULL;
+    if (size > CALL_WINDOW_BYTES || !user || user->client != aspace->body)
+        return false;
+    const struct call_slot *slot = user->slot;
+    uint64_t base = __atomic_load_n(&slot->window_address, __ATOMIC_RELAXED);
+    uint64_t length = __atomic_load_n(&slot->window_size, __ATOMIC_RELAXED);
+    if (length > CALL_WINDOW_BYTES || from < base || from - base > length || size > length - (from - base))
+        return false;
+    memcpy(to, slot->window + (from - base), size);
+    return true;
+}
+
 size_t body_copy_in(struct aspace *aspace, void *to, uaddr_t from, size_t size)
 {
     size = clamp(from, size);
+    if (size && copy_from_window(aspace, to, from, size))
+        return size;
     if (UNLIKELY(host_options.no_vm_access))
         return transfer_by_stub(aspace, to, from, size, false);
     return size ? transfer(aspace, to, from, size, false) : 0;

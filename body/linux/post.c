@@ -126,6 +126,8 @@ static void stop_polling(struct user_thread *user)
 
 void hot_add(struct user_thread *user)
 {
+    if (loop_cpus == 1 && loop_workers == 1) /* nobody spins, and nobody else could claim what this worker has answered */
+        return;
     struct hot_list *hot = hot_self();
     if (!atomic32_load_relaxed(&user->polled)) {
         atomic32_store_relaxed(&user->polled, 1);

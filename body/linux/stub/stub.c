@@ -34,6 +34,7 @@ CHECK_OFFSET(struct stub_thread, eflags, T_EFLAGS);
 CHECK_OFFSET(struct stub_thread, stack, T_STACK);
 CHECK_OFFSET(struct stub_thread, pending, T_PENDING);
 CHECK_OFFSET(struct stub_thread, scratch, T_SCRATCH);
+_Static_assert(offsetof(struct call_slot, r9) == offsetof(struct call_slot, rdi) + 40, "arguments in order");
 _Static_assert(CENSUS_ADDRESS == CALL_PAGES_BASE + CALL_PAGES_CENSUS, "census");
 CHECK_OFFSET(struct call_pages_header, census, CALL_PAGES_CENSUS);
 CHECK_OFFSET(struct call_slot, kind, S_KIND);
@@ -88,6 +89,30 @@ static uint32_t wait_answer(struct call_slot *slot)
         host_call6(SYS_FUTEX, (long)&slot->state, 0 /* FUTEX_WAIT */, SLOT_POSTED_SLEEPING, 0, 0, 0);
     }
 }
+
+/* Takes along what the call will read, as far as it is there: the rest of its page at most. */
+static void fill_window(struct call_slot *slot)
+{
+    uint64_t number = slot->rax, size = CALL_WINDOW_BYTES;
+    const uint64_t *arguments = &slot->rdi;
+    if (number >= CALL_WINDOWS || !kernel_page->windows[number].pointer) {
+        if (slot->window_size)
+            slot->window_size = 0;
+        return;
+    }
+    uint32_t pointer = kernel_page->windows[number].pointer - 1u, length = kernel_page->windows[number].length - 1u;
+    uint64_t address = arguments[pointer % 6];
+    if (length != pointer && arguments[length % 6] < size)
+        size = arguments[length % 6];
+    else if (length != pointer && arguments[length % 6] > size)
+        size = 0; /* it will be copied in one go, not from here */
+    if (size > 4096 - (address & 4095))
+        size = 4096 - (address & 4095);
+    slot->window_address = address;
+    slot->window_size = size && stub_copy(slot->window, (const void *)address, size) == 0 ? (uint32_t)size : 0;
+}
+
+static void drop_window(struct call_slot *slot) { slot->window_size = 0; }
 
 /* --- commands ---------------------------------------------------------------------------------------- */
 
@@ -414,6 +439,7 @@ static void serve(struct stub_thread *self, struct host_context *context)
 int stub_fast_call(struct call_slot *slot)
 {
     struct stub_thread *self = stub_self();
+    fill_window(slot);
     post(self, slot, SLOT_KIND_CALL);
     for (;;) {
         uint32_t state = wait_answer(slot);
@@ -430,6 +456,7 @@ static void trapped_call(struct stub_thread *self, struct host_context *context,
 {
     struct call_slot *slot = self->slot;
     store_registers(slot, context);
+    fill_window(slot);
     post(self, slot, SLOT_KIND_CALL | SLOT_TRAPPED | flags);
     serve(self, context);
 }
@@ -437,6 +464,7 @@ static void trapped_call(struct stub_thread *self, struct host_context *context,
 static void trapped(struct stub_thread *self, struct host_context *context, uint32_t kind)
 {
     store_registers(self->slot, context);
+    drop_window(self->slot);
     post(self, self->slot, kind | SLOT_TRAPPED);
     serve(self, context);
 }

@@ -144,7 +144,7 @@ static int run(int argc, char **argv)
         return code;
     const char *why = NULL;
     struct host_options host = {.workers = options.workers, .verbose = options.verbose, .no_rewrite = options.no_rewrite,
-                                .no_vm_access = options.no_vm_access};
+                                .no_vm_access = options.no_vm_access, .no_namespaces = options.no_namespaces};
     int error = run_signals_block();
     if (!error)
         error = host_init(&host, &why);

@@ -39,7 +39,7 @@ struct run_options {
     const char *trace_file; /* NULL: standard error */
     const char *trace_calls, *trace_processes;
     uint32_t trace_string;
-    bool no_rewrite, no_vm_access;
+    bool no_rewrite, no_vm_access, no_namespaces;
     char **argv; /* the program and its arguments, NULL-terminated */
 };
 

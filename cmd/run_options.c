@@ -18,6 +18,7 @@ enum {
     OPTION_ROOTFS = 256, OPTION_BIND, OPTION_RW, OPTION_CWD, OPTION_ENV, OPTION_USER, OPTION_HOSTNAME, OPTION_MEMORY,
     OPTION_PIDS, OPTION_WORKERS, OPTION_TRACE, OPTION_TRACE_CALLS, OPTION_TRACE_PIDS, OPTION_TRACE_STRING, OPTION_STATS,
     OPTION_NO_REWRITE, OPTION_NO_VM_ACCESS,
+    OPTION_NO_NAMESPACES,
 };
 
 static const struct option long_options[] = {
@@ -40,6 +41,7 @@ static const struct option long_options[] = {
     {"help", no_argument, NULL, 'h'},
     {"no-rewrite", no_argument, NULL, OPTION_NO_REWRITE},
     {"no-vm-access", no_argument, NULL, OPTION_NO_VM_ACCESS},
+    {"no-namespaces", no_argument, NULL, OPTION_NO_NAMESPACES},
     {NULL, 0, NULL, 0},
 };
 
@@ -73,6 +75,7 @@ void run_help(void)
          "Testing:\n"
          "  --no-rewrite         leave every call site trapping\n"
          "  --no-vm-access       do without process_vm_readv\n"
+         "  --no-namespaces      do without user and pid namespaces\n"
          "\n"
          "Exit status: the program's; 125 when Hyla fails, 126 when the program can't be executed, 127\n"
          "when it isn't found. When a signal ends the program, hyla dies by the same signal.");
@@ -265,6 +268,9 @@ static int take_option(struct run_options *options, int option, char *value)
         return -1;
     case OPTION_NO_VM_ACCESS:
         options->no_vm_access = true;
+        return -1;
+    case OPTION_NO_NAMESPACES:
+        options->no_namespaces = true;
         return -1;
     case 'v':
         options->verbose = true;

@@ -30,6 +30,7 @@ struct host_options {
     uint32_t workers;    /* 0: one per CPU */
     bool verbose;
     bool no_rewrite;     /* leave every call site trapping (tests, benchmarks) */
+    bool no_namespaces;  /* as where the host allows none: a guardian stands behind the sandbox (tests) */
     bool no_vm_access;   /* do without process_vm_readv/writev (tests; other places forbid it) */
 };
 /* Prepares the server process: sandbox parent, workers not yet running. 0, or -errno with a line in *why. */

@@ -6,6 +6,7 @@
  * and the flags it was ordered with; anything else is a guest that jumped to the gate, and gets EPERM.
  */
 #include "body/linux/client.h"
+#include "body/linux/guardian.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -35,6 +36,7 @@ static struct {
     int32_t zygote;
     int control;
     int kernel_page_fd;
+    int life; /* the guardian's socket, or -1 */
     struct host_watch listener;
     struct host_watch control_watch;
     struct spinlock lock; /* rank BODY; guards the rest */
@@ -43,7 +45,7 @@ static struct {
     struct {
         uint64_t nonce, flags;
     } expected[EXPECTED_MAX];
-} sandbox = {.control = -1, .lock = SPINLOCK_INIT(RANK_BODY)};
+} sandbox = {.control = -1, .life = -1, .lock = SPINLOCK_INIT(RANK_BODY)};
 
 /* --- expected clones --------------------------------------------------------------------------------- */
 
@@ -128,6 +130,10 @@ static int make_memfd(const char *name, const void *contents, size_t size)
     return fd;
 }
 
+struct zygote_start {
+    int image, control, page;
+};
+
 NORETURN static void become_zygote(int image, int control, int page)
 {
     char control_text[12], page_text[12];
@@ -160,17 +166,25 @@ static int fetch_listener(void)
     return fd;
 }
 
-static int32_t spawn_zygote(int image, int control, int page)
+static void become_zygote_of(void *argument)
+{
+    const struct zygote_start *start = argument;
+    become_zygote(start->image, start->control, start->page);
+}
+
+/* In a user and a pid namespace of its own, in a pid namespace alone (root), or below a guardian. */
+static int32_t spawn_zygote(struct zygote_start *start)
 {
     static const unsigned long kinds[] = {CLONE_NEWUSER | CLONE_NEWPID, CLONE_NEWPID};
-    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(kinds) && !host_options.no_namespaces; i++) {
         long pid = syscall(SYS_clone, kinds[i] | SIGCHLD, NULL, NULL, NULL, 0);
         if (pid == 0)
-            become_zygote(image, control, page);
+            become_zygote(start->image, start->control, start->page);
         if (pid > 0)
             return (int32_t)pid;
     }
-    return -errno;
+    pid_t pid = guardian_start(become_zygote_of, start, &sandbox.life);
+    return pid > 0 ? pid : -EAGAIN;
 }
 
 static void control_ready(UNUSED struct host_watch *watch, uint32_t events)
@@ -195,11 +209,12 @@ int sandbox_start(const char **why)
     kernel_page->spin = loop_cpus > 1 ? 400 : 0;
     kernel_page->rewrite = !host_options.no_rewrite;
     sandbox.control = sockets[0];
-    sandbox.zygote = spawn_zygote(image, sockets[1], sandbox.kernel_page_fd);
+    struct zygote_start start = {image, sockets[1], sandbox.kernel_page_fd};
+    sandbox.zygote = spawn_zygote(&start);
     close(sockets[1]);
     close(image);
     if (sandbox.zygote < 0) {
-        *why = "cannot make a process in a user and a pid namespace (are user namespaces disabled for this user?)";
+        *why = "cannot make the sandbox's first process";
         return sandbox.zygote;
     }
     sandbox.listener = (struct host_watch){.fd = fetch_listener(), .ready = listener_ready};
@@ -218,11 +233,18 @@ int sandbox_start(const char **why)
 
 void sandbox_stop(void)
 {
-    if (sandbox.zygote > 0) {
-        kill(sandbox.zygote, SIGKILL);
-        while (waitpid(sandbox.zygote, NULL, 0) < 0 && errno == EINTR)
+    if (sandbox.zygote <= 0)
+        return;
+    if (sandbox.life >= 0) { /* the guardian kills and reaps the rest, then ends; or it is gone itself */
+        kill(-sandbox.zygote, SIGKILL);
+        close(sandbox.life);
+        while (wait(NULL) > 0 || errno == EINTR)
             ;
+        return;
     }
+    kill(sandbox.zygote, SIGKILL);
+    while (waitpid(sandbox.zygote, NULL, 0) < 0 && errno == EINTR)
+        ;
 }
 
 /* --- the pool ---------------------------------------------------------------------------------------- */

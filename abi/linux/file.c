@@ -51,7 +51,8 @@ struct file *file_create(const struct file_ops *ops, uint32_t flags, void *data)
     object_init(&file->object, &file_type);
     file->ops = ops;
     file->data = data;
-    atomic32_store_relaxed(&file->flags, flags & ~(uint32_t)LINUX_O_CLOEXEC);
+    /* Neither is a property of the file: the one is the descriptor's, the other was about opening it. */
+    atomic32_store_relaxed(&file->flags, flags & ~(uint32_t)(LINUX_O_CLOEXEC | LINUX_O_NOCTTY));
     mutex_init(&file->mutex, RANK_FILE);
     waitq_init(&file->position_waiters);
     return file;

@@ -139,7 +139,7 @@ static int open_checked(struct path *path, uint32_t flags, struct file **file)
 
     if (error)
         return error;
-    error = file_for_node(path, flags & ~(uint32_t)(LINUX_O_CREAT | LINUX_O_EXCL | LINUX_O_NOCTTY | LINUX_O_TRUNC), file);
+    error = file_for_node(path, flags & ~(uint32_t)(LINUX_O_CREAT | LINUX_O_EXCL | LINUX_O_TRUNC), file);
     if (!error && truncates)
         error = node_truncate(path->node, 0);
     if (!error)

@@ -12,6 +12,7 @@
 #include "abi/linux/file.h"
 #include "abi/linux/fs/fs.h"
 #include "abi/linux/process_life.h"
+#include "abi/linux/trace.h"
 #include "abi/linux/tty.h"
 #include "kernel/assert.h"
 
@@ -158,6 +159,7 @@ static bool memory_is_own(struct process *process)
 static void end_process(struct lthread *self, struct process *process)
 {
     wait_for_leavers(process);
+    trace_process_end(process->exit_status); /* after the lines of the other threads */
     timers_exit(process);
     if (process->sid == process->pid)
         tty_session_leader_exit(process);
@@ -193,6 +195,7 @@ NORETURN void lthread_exit(int32_t wait_status)
     if (last) {
         end_process(self, process);
     } else {
+        trace_thread_end();
         body_user_exit(false);
         left(process);
     }

@@ -19,8 +19,10 @@ static int name_check(struct node *node, const char *name, bool write)
 
     if (begins(name, "trusted."))
         return capable(LINUX_CAP_SYS_ADMIN) ? 0 : write ? -EPERM : -ENODATA;
-    if (begins(name, "security.") || begins(name, "system."))
+    if (begins(name, "security."))
         return write && !capable(LINUX_CAP_SYS_ADMIN) ? -EPERM : 0;
+    if (begins(name, "system.")) /* no file system has any, and that comes before the question who asks */
+        return -EOPNOTSUPP;
     if (!begins(name, "user."))
         return -EOPNOTSUPP;
     if (type != LINUX_S_IFREG && type != LINUX_S_IFDIR)

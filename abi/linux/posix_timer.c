@@ -52,8 +52,9 @@ static struct signal_timer *find_locked(struct process_timers *timers, int32_t i
 static int enter(struct process_timers *timers, struct signal_timer *timer, bool own_value)
 {
     int error = 0;
+    uint64_t limit = rlimit(LINUX_RLIMIT_SIGPENDING); /* before: it takes a lock that comes before the timers' */
     mutex_lock(&timers->mutex);
-    if (timers->posix_count >= rlimit(LINUX_RLIMIT_SIGPENDING))
+    if (timers->posix_count >= limit)
         error = -EAGAIN;
     if (!error) {
         while (find_locked(timers, timers->next_id))

@@ -118,7 +118,7 @@ static struct host_node *host_node_create(struct host_fs *fs, const struct statx
     atomic32_add(&fs->references, 1);
     node->parent = dir ? object_ref(dir) : NULL;
     if (fs->writable)
-        node->node->flags |= NODE_NO_CACHE;
+        node->node->flags |= NODE_NO_CACHE | NODE_SAME_NODE;
     return node;
 }
 

@@ -181,30 +181,34 @@ static bool client_ref_live(struct client *client)
     return references;
 }
 
-static bool said_hello(struct client *client, int32_t pid)
+static bool said_hello_locked(struct client *client, int32_t pid)
 {
-    bool known = false;
-    spin_lock(&client->lock);
     LIST_FOR_EACH (node, &client->processes)
-        known |= LIST_ENTRY(node, struct host_process, link)->pid == pid;
-    spin_unlock(&client->lock);
-    return known;
+        if (LIST_ENTRY(node, struct host_process, link)->pid == pid)
+            return true;
+    return false;
 }
 
-/* Believed once from each host process: a guest can say it as often as it likes. Only one worker at a time is here. */
-static void hello(struct client *client, uint32_t index, int32_t pid)
+static void add_process_locked(struct client *client, struct host_process *process, uint32_t index)
 {
-    if (index >= CLIENT_THREADS_MAX || said_hello(client, pid))
-        return;
+    struct user_thread *user = client->threads[index];
+    list_push_back(&client->processes, &process->link);
+    /* A process's first thread has no clear-child-tid: its slot is never used again. */
+    if (client->slots[index].host_tid == 0)
+        client->slots[index].host_tid = (uint32_t)process->pid;
+    if (user && !user->process) {
+        __atomic_store_n(&user->process, process, __ATOMIC_RELEASE);
+        atomic32_store(&user->outer_tid, (uint32_t)process->pid);
+    }
+}
+
+static struct host_process *make_process(struct client *client, int32_t pid)
+{
     struct host_process *process = kzalloc(sizeof *process);
     int pidfd = process ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-    if (pidfd < 0 || !client_ref_live(client)) {
-        if (pidfd >= 0) { /* nobody waits for it any more */
-            syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
-            close(pidfd);
-        }
+    if (pidfd < 0) { /* it died already: the socket's end tells */
         kfree(process);
-        return; /* or it died already: the socket's end tells */
+        return NULL;
     }
     process->client = client;
     process->pid = pid;
@@ -212,17 +216,36 @@ static void hello(struct client *client, uint32_t index, int32_t pid)
     process->watch = (struct host_watch){.fd = pidfd, .ready = process_ready};
     async_work_init(&process->gone, process_gone);
     list_init(&process->link);
-    spin_lock(&client->lock);
-    list_push_back(&client->processes, &process->link);
-    struct user_thread *user = client->threads[index];
-    /* A process's first thread has no clear-child-tid: its slot is never used again. */
-    if (client->slots[index].host_tid == 0)
-        client->slots[index].host_tid = (uint32_t)pid;
-    if (user && !user->process) {
-        __atomic_store_n(&user->process, process, __ATOMIC_RELEASE);
-        atomic32_store(&user->outer_tid, (uint32_t)pid);
+    return process;
+}
+
+static void unmake_process(struct host_process *process)
+{
+    close(process->pidfd);
+    kfree(process);
+}
+
+/* Believed once from each host process: a guest can say it as often as it likes, and anything with it. */
+static void hello(struct client *client, uint32_t index, int32_t pid)
+{
+    struct host_process *process = index < CLIENT_THREADS_MAX ? make_process(client, pid) : NULL;
+    if (!process)
+        return;
+    if (!client_ref_live(client)) { /* nobody waits for it any more */
+        syscall(SYS_pidfd_send_signal, process->pidfd, SIGKILL, NULL, 0);
+        unmake_process(process);
+        return;
     }
+    spin_lock(&client->lock);
+    bool known = said_hello_locked(client, pid);
+    if (!known)
+        add_process_locked(client, process, index);
     spin_unlock(&client->lock);
+    if (known) {
+        unmake_process(process);
+        client_unref(client);
+        return;
+    }
     uint32_t none = 0;
     atomic32_cas(&client->ready_pid, &none, (uint32_t)pid);
     host_watch_add(&process->watch, EPOLLIN);

@@ -85,8 +85,20 @@ int process_become_single(struct lthread *self)
 
 /* --- a thread's own end ------------------------------------------------------------------------------ */
 
+/*
+ * Without exit_group a process's status is that of the thread that began to end last. It is settled before anybody
+ * can learn that the thread ends (the cleared thread id), so that who then ends too is later.
+ */
+static void leave_status(struct process *process, int32_t wait_status)
+{
+    mutex_lock(&process->mutex);
+    if (!process->exiting)
+        process->exit_status = wait_status;
+    mutex_unlock(&process->mutex);
+}
+
 /* First step: off the list, where no signal finds it. True for the one that leaves last. */
-static bool leave_list(struct lthread *self, int32_t wait_status)
+static bool leave_list(struct lthread *self)
 {
     struct process *process = self->process;
     uint64_t user_ns, system_ns;
@@ -99,9 +111,6 @@ static bool leave_list(struct lthread *self, int32_t wait_status)
     process->thread_count--;
     process->leaving_count++;
     bool last = process->thread_count == 0;
-    /* Without exit_group a process's status is that of its last thread. */
-    if (last && !process->exiting)
-        process->exit_status = wait_status;
     mutex_unlock(&process->mutex);
     return last;
 }
@@ -186,9 +195,10 @@ NORETURN void lthread_exit(int32_t wait_status)
     struct lthread *self = current_thread();
     struct process *process = object_ref(self->process);
 
+    leave_status(process, wait_status);
     futex_thread_exit(self);
     vfork_release(self);
-    bool last = leave_list(self, wait_status);
+    bool last = leave_list(self);
     id_set_thread(self->tid, NULL);
     thread_signals_exit(self);
     process_orphan_children(process, last ? 0 : self->tid);

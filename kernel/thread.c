@@ -244,3 +244,12 @@ void thread_kill(struct thread *thread) { interrupt(thread, THREAD_KILLED); }
 void thread_interrupt_clear(struct thread *thread) { atomic32_and(&thread->interrupts, ~(uint32_t)THREAD_INTERRUPTED); }
 bool thread_interrupted(const struct thread *thread) { return atomic32_load_relaxed(&thread->interrupts) != 0; }
 bool thread_killed(const struct thread *thread) { return atomic32_load_relaxed(&thread->interrupts) & THREAD_KILLED; }
+
+bool thread_waits(struct thread *thread, uint32_t *cpu)
+{
+    spin_acquire(&thread->lock);
+    bool waits = thread->state == THREAD_BLOCKED || thread->waiter;
+    *cpu = thread->cpu;
+    spin_release(&thread->lock);
+    return waits;
+}

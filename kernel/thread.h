@@ -114,6 +114,8 @@ void thread_kill(struct thread *thread);
 void thread_interrupt_clear(struct thread *thread);
 bool thread_interrupted(const struct thread *thread);
 bool thread_killed(const struct thread *thread);
+/* For those who only tell of it: whether it waited a moment ago. *cpu: where it last ran. */
+bool thread_waits(struct thread *thread, uint32_t *cpu);
 
 /* --- for bodies ------------------------------------------------------------------------------------ */
 

@@ -108,7 +108,7 @@ NORETURN static void user_resume(struct user_thread *user)
             continue;
         }
         uint32_t spin = running < loop_cpus ? 400 : 0;
-        if (UNLIKELY(kernel_page->spin != spin && loop_cpus > 1))
+        if (UNLIKELY(__atomic_load_n(&kernel_page->spin, __ATOMIC_RELAXED) != spin && loop_cpus > 1))
             __atomic_store_n(&kernel_page->spin, spin, __ATOMIC_RELAXED);
         hot_add(user);
         post_answer(user, state, MODE_USER);
@@ -325,8 +325,12 @@ static int clone_thread(struct user_thread *parent, struct thread *child, bool v
         return result ? (int)result : -EAGAIN;
     }
     user->inner_tid = (int32_t)result;
-    user->process = vfork ? NULL : parent->process;
     user->main = vfork;
+    if (!vfork) { /* a vfork child is a host process of its own: its hello, which may be here already, says which */
+        spin_lock(&user->client->lock);
+        user->process = parent->process;
+        spin_unlock(&user->client->lock);
+    }
     user_attach(child, user);
     return 0;
 }

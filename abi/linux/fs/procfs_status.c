@@ -29,12 +29,18 @@ static void read_place(struct process *process, struct place *place)
     mutex_unlock(&process_tree_lock);
 }
 
-/* A look without its lock: the answer is old when it is read anyway. */
 static char thread_letter(const struct lthread *thread)
 {
-    if (!thread || !thread->thread)
-        return 'R';
-    return thread->thread->state == THREAD_BLOCKED || thread->thread->waiter ? 'S' : 'R';
+    uint32_t cpu;
+    return thread && thread->thread && thread_waits(thread->thread, &cpu) ? 'S' : 'R';
+}
+
+static uint32_t last_cpu(const struct lthread *thread)
+{
+    uint32_t cpu = 0;
+    if (thread && thread->thread)
+        thread_waits(thread->thread, &cpu);
+    return cpu;
 }
 
 static char state_letter(const struct place *place, const struct lthread *thread)
@@ -137,7 +143,7 @@ static void stat_tail(const struct subject *s, struct proc_text *text)
     proc_add(text, " %llu %llu %llu %llu 0 0 0 %d %u %d %d 0 0 0", (unsigned long long)(uint32_t)(s->signals.thread_pending),
              (unsigned long long)(s->signals.blocked & 0x7fffffff), (unsigned long long)(s->signals.ignored & 0x7fffffff),
              (unsigned long long)(s->signals.caught & 0x7fffffff), s->place.exit_signal,
-             s->thread && s->thread->thread ? s->thread->thread->cpu : 0, s->thread ? s->thread->priority : 0, s->thread ? s->thread->policy : 0);
+             last_cpu(s->thread), s->thread ? s->thread->priority : 0, s->thread ? s->thread->policy : 0);
     proc_add(text, " 0 0 %llu %llu %llu %llu %llu %d\n", (unsigned long long)(mm ? mm->brk_start : 0), (unsigned long long)(mm ? mm->arg_start : 0),
              (unsigned long long)(mm ? mm->arg_end : 0), (unsigned long long)(mm ? mm->env_start : 0),
              (unsigned long long)(mm ? mm->env_end : 0), s->place.state == PROCESS_ZOMBIE ? s->place.exit_status : 0);

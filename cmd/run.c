@@ -17,12 +17,14 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-/* Above every wait status: the low byte is then our exit code. */
-#define FAILED 0x10000
+/* The low byte is then our exit code. */
+#define FAILED HOST_FAILED
 
 static struct run_options options;
+static mode_t user_umask; /* the program's; the server itself has none, so that what the guest makes on the host has the mode it asks for */
 
 static void on_first_exited(int32_t wait_status) { host_stop(wait_status & 0xffff); }
 
@@ -98,7 +100,7 @@ static int start_program(const char *cwd)
     if (code)
         return code;
     struct process_start start = {
-        .program = path, .argv = options.argv, .envp = options.environment, .cwd = cwd, .uid = options.uid, .gid = options.gid,
+        .program = path, .argv = options.argv, .envp = options.environment, .cwd = cwd, .uid = options.uid, .gid = options.gid, .umask = user_umask,
         .memory_limit = options.memory, .process_limit = options.processes, .hostname = options.hostname,
     };
     set_groups(&start);
@@ -142,6 +144,7 @@ static int run(int argc, char **argv)
     code = run_report_start(&options);
     if (code)
         return code;
+    user_umask = umask(0);
     const char *why = NULL;
     struct host_options host = {.workers = options.workers, .verbose = options.verbose, .no_rewrite = options.no_rewrite,
                                 .no_vm_access = options.no_vm_access, .no_namespaces = options.no_namespaces};

@@ -6,7 +6,7 @@
  * those the program will have.
  */
 #include "abi/linux/exec.h"
-#include "abi/linux/fs/fs.h"
+#include "abi/linux/fs/vfs.h"
 #include "abi/linux/tty.h"
 #include "kernel/alloc.h"
 #include "kernel/string.h"
@@ -68,8 +68,10 @@ static int build(const struct process_start *start, struct lthread **result)
         error = process->fds && process->fs ? signals_create(process) : -ENOMEM;
     }
     path_unref(root);
-    if (!error)
+    if (!error) {
+        atomic32_store_relaxed(&process->fs->umask, start->umask & 0777);
         signals_set_user(process, start->uid);
+    }
     object_unref(process); /* the thread's record keeps it */
     return error;
 }
@@ -87,6 +89,7 @@ static int change_directory(struct process *process, const char *name)
     path_unref(cwd);
     if (!fs)
         return -ENOMEM;
+    atomic32_store_relaxed(&fs->umask, atomic32_load_relaxed(&process->fs->umask));
     fs_context_unref(process->fs);
     process->fs = fs;
     return 0;

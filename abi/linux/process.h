@@ -203,6 +203,7 @@ struct process_start {
     char *const *envp;
     const char *cwd;
     uint32_t uid, gid;
+    uint32_t umask;
     uint32_t group_count;
     const uint32_t *groups;
     struct file *stdio[3]; /* NULL: closed. References taken over, also on failure. */

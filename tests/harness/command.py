@@ -290,6 +290,17 @@ def changes_to_existing_files_stay_private(c):
 
 
 @test
+def umask_is_the_callers_and_the_guests(c):
+    script = "umask; mkdir a; mkfifo b; >c; umask 0; mkdir d; mkfifo e; >f; stat -c %a a b c d e f"
+    outcome = c.hyla_run("run", "--rw", c.folder, "dash", "-c", script)
+    native = subprocess.run(["dash", "-c", script], cwd=tempfile.mkdtemp(dir=c.folder), stdout=subprocess.PIPE, check=True)
+    want(outcome, 0, native.stdout)
+    narrow = subprocess.run(["dash", "-c", f"umask 027; {c.hyla} run dash -c umask"], stdout=subprocess.PIPE, check=True)
+    if narrow.stdout != b"0027\n":
+        raise Failure(f"umask: {narrow.stdout!r}")
+
+
+@test
 def rw_writes_through(c):
     want(c.hyla_run("run", "--rw", c.folder, "dash", "-c", "echo x >here; mkdir sub; mv here sub/there"), 0)
     if os.listdir(c.folder) != ["sub"] or os.listdir(c.folder + "/sub") != ["there"]:

@@ -40,6 +40,8 @@ int host_init(const struct host_options *options, const char **why);
  * once everything is up. Returns the status given to host_stop.
  */
 int host_run(void (*first)(void *argument), void *argument);
+/* Or'ed to an exit code: the status of a server that cannot go on, above every wait status of a program. */
+#define HOST_FAILED 0x10000
 /* From any thread or a host signal handler's watch: everything ends, no host process stays. */
 void host_stop(int status);
 

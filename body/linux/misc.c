@@ -21,7 +21,7 @@ void body_random(void *buffer, size_t size)
     }
 }
 
-void body_log(const char *text, size_t length)
+static void say(const char *text, size_t length)
 {
     while (length > 0) {
         ssize_t written = write(STDERR_FILENO, text, length);
@@ -32,10 +32,18 @@ void body_log(const char *text, size_t length)
     }
 }
 
+/* One line of the command's: kernel code gives the text alone. */
+void body_log(const char *text, size_t length)
+{
+    say("hyla: ", 6);
+    say(text, length);
+    say("\n", 1);
+}
+
 void body_panic(const char *text)
 {
-    body_log("hyla: panic: ", 13);
-    body_log(text, strlen(text));
-    body_log("\n", 1);
+    say("hyla: panic: ", 13);
+    say(text, strlen(text));
+    say("\n", 1);
     abort();
 }

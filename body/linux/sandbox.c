@@ -191,7 +191,7 @@ static void control_ready(UNUSED struct host_watch *watch, uint32_t events)
 {
     if (events & (EPOLLHUP | EPOLLRDHUP)) {
         log_line("the sandbox's first process has died: everything in it is gone");
-        host_stop(125);
+        host_stop(HOST_FAILED | 125);
     }
 }
 

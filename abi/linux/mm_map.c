@@ -5,6 +5,7 @@
  * Private memory of files is a private mapping of the file's memobj; private anonymous memory has none.
  */
 #include "abi/linux/mm_internal.h"
+#include "abi/linux/process_life.h"
 
 /* What MAP_SHARED_VALIDATE accepts: the flags from before it, as Linux has them. */
 #define MAP_FLAGS_KNOWN                                                                                                \
@@ -79,7 +80,7 @@ static uint32_t placement_flags(uint32_t flags)
         result |= ASPACE_FIXED_NOREPLACE;
     else if (flags & LINUX_MAP_FIXED)
         result |= ASPACE_FIXED;
-    if (flags & LINUX_MAP_NORESERVE)
+    if ((flags & LINUX_MAP_NORESERVE) && !system_memory_limit()) /* a limit counts all, as Linux's strict overcommit does */
         result |= REGION_NO_RESERVE;
     if (flags & LINUX_MAP_32BIT)
         result |= ASPACE_BELOW_2G;

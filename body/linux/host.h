@@ -28,6 +28,7 @@ void host_watch_remove(struct host_watch *watch);
 
 struct host_options {
     uint32_t workers;    /* 0: one per CPU */
+    uint64_t memory;     /* 0: no limit. Of the sandbox; here the host's stand-in for a guest that maps without asking */
     bool verbose;
     bool no_rewrite;     /* leave every call site trapping (tests, benchmarks) */
     bool no_namespaces;  /* as where the host allows none: a guardian stands behind the sandbox (tests) */

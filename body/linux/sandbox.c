@@ -19,6 +19,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -195,6 +196,18 @@ static void control_ready(UNUSED struct host_watch *watch, uint32_t events)
     }
 }
 
+/*
+ * A guest can jump to the stub's mmap: what the kernel does not count, the host bounds for each process. The stub's own
+ * memory is in it, since the host counts all that is private and writable, touched or not.
+ */
+static void limit_memory(void)
+{
+    uint64_t own = (uint64_t)CLIENT_THREADS_MAX * STUB_AREA_SIZE + STUB_THUNKS_SIZE + SITE_TABLE_SIZE, slack = 64u << 20;
+    struct rlimit limit = {.rlim_cur = host_options.memory + own + slack, .rlim_max = host_options.memory + own + slack};
+    if (host_options.memory && host_options.memory < UINT64_MAX / 2)
+        prlimit(sandbox.zygote, RLIMIT_DATA, &limit, NULL);
+}
+
 int sandbox_start(const char **why)
 {
     int sockets[2];
@@ -226,6 +239,7 @@ int sandbox_start(const char **why)
                                                                : "the sandbox's first process failed to start";
         return -ENOSYS;
     }
+    limit_memory();
     host_watch_add(&sandbox.listener, EPOLLIN);
     host_watch_add(&sandbox.control_watch, EPOLLRDHUP);
     return 0;

@@ -385,6 +385,15 @@ def memory_limit_holds(c):
 
 
 @test
+def memory_limit_counts_what_was_not_reserved(c):
+    no_reserve = 0x4000
+    script = f"import mmap; mmap.mmap(-1, 256 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | {no_reserve})"
+    outcome = c.hyla_run("run", "--memory", "128M", "/usr/bin/python3", "-c", script)
+    if outcome.timed_out or outcome.status != 1 or b"Cannot allocate memory" not in outcome.stderr:
+        raise Failure(outcome.describe())
+
+
+@test
 def workers_may_be_chosen(c):
     for count in ("1", "2", "4"):
         want(c.hyla_run("run", "--workers", count, "dash", "-c", "echo a | cat | cat"), 0, b"a\n")

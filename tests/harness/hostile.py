@@ -196,6 +196,8 @@ def tests(build, scratch, hyla, seeds=(1,), seconds=1):
         os.chmod(program, 0o755)
     for mode in MODES:
         yield Test(f"hostile {mode}", lambda m=mode: attack(hyla, program, m, seeds, seconds))
+    # What the kernel gives (64 MiB) and the slack for the stub's needs.
+    yield Test("hostile gate-memory", lambda: run(hyla, program, "gate-memory", 1, 1, ["--memory", "64M"], ["128"]))
     yield Test("hostile reach", lambda: reach(hyla, program))
     if os.geteuid() == 0:
         yield Test("hostile reach as nobody", lambda: reach(hyla, program, NOBODY))

@@ -22,7 +22,7 @@ static const struct mode {
     {"block", attack_block, false},          {"swallow", attack_swallow, false},    {"garbage", attack_garbage, true},
     {"calls", attack_calls, true},           {"flood", attack_flood, true},         {"legacy", attack_legacy, true},
     {"scribble", attack_scribble, true},     {"map-over", attack_map_over, true},   {"tear-down", attack_tear_down, true},
-    {"unmap", attack_unmap, false},          {"memory", attack_memory, false},      {"gate-memory", attack_gate_memory, false},
+    {"unmap", attack_unmap, false},          {"memory", attack_memory, false},      {"gate-memory", attack_gate_memory, true},
     {"fork", attack_fork, false},            {"stolen-forks", attack_stolen_forks, false}, {"elf", attack_elf, true},
 };
 

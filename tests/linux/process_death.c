@@ -121,14 +121,24 @@ static void exec_from_a_thread(void)
         pause();
 }
 
+static pthread_barrier_t all_are_there;
+
+static void *executes_with_others(void *argument)
+{
+    pthread_barrier_wait(&all_are_there);
+    return executes(argument);
+}
+
+/* All threads are made before: while one execs, clone may refuse with EAGAIN. */
 static void execs_at_once(void)
 {
     char *argument = NULL;
 
     CHECK(asprintf(&argument, "pid=%d", getpid()) > 0);
+    CHECK(pthread_barrier_init(&all_are_there, NULL, 5) == 0);
     for (int i = 0; i < 4; i++)
-        start(executes, argument);
-    executes(argument);
+        start(executes_with_others, argument);
+    executes_with_others(argument);
 }
 
 static void exec_against_exit(void)

@@ -269,7 +269,7 @@ static void socket_ready(struct host_watch *watch, uint32_t events)
         }
     }
     if (events & (EPOLLHUP | EPOLLRDHUP)) {
-        client->hung_up = true;
+        atomic32_store(&client->hung_up, 1);
         mark_lost(client, NULL);
         waitq_wake_all(&client->ready);
     }
@@ -279,13 +279,13 @@ int client_wait_ready(struct client *client)
 {
     while (!atomic32_load(&client->ready_pid)) {
         struct waiter waiter;
-        if (client->hung_up)
+        if (atomic32_load(&client->hung_up))
             return -EIO;
         waiter_init(&waiter);
         spin_lock(&client->ready.lock);
         waitq_enqueue_locked(&client->ready, &waiter);
         spin_unlock(&client->ready.lock);
-        if (atomic32_load(&client->ready_pid) || client->hung_up) {
+        if (atomic32_load(&client->ready_pid) || atomic32_load(&client->hung_up)) {
             waiter_abandon(&waiter);
             continue;
         }
@@ -343,16 +343,16 @@ struct user_thread *client_add_thread_at(struct client *client, struct thread *t
     struct user_thread *user = kzalloc(sizeof *user);
     if (!user)
         return NULL;
-    if (!take_slot(client, index, user)) {
-        kfree(user);
-        return NULL;
-    }
-    atomic32_store_relaxed(&user->references, 1);
-    client_ref(client);
+    atomic32_store_relaxed(&user->references, 1); /* whole before it can be found: its host process may be lost at once */
     user->client = client;
     user->thread = thread;
     user->index = index;
     user->slot = &client->slots[index];
+    if (!take_slot(client, index, user)) {
+        kfree(user);
+        return NULL;
+    }
+    client_ref(client);
     spin_lock(&client->lock);
     if (index == 0 && !list_empty(&client->processes)) /* from the pool: it has said hello */
         user->process = LIST_ENTRY(client->processes.next, struct host_process, link);

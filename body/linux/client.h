@@ -84,7 +84,6 @@ struct client {
     struct list processes;
     uint64_t slots_used[CLIENT_THREADS_MAX / 64];
     struct user_thread *threads[CLIENT_THREADS_MAX];
-    bool hung_up;
     bool used_before; /* some thread has had a slot */
 
     struct call_pages_header *pages;
@@ -94,6 +93,7 @@ struct client {
     struct waitq ready;         /* waiters for the first hello */
     struct mutex rewriting;     /* one rewrite at a time in one address space */
     struct atomic32 ready_pid;  /* of the first host process: 0 before its hello */
+    struct atomic32 hung_up;    /* its socket's other end is gone */
     struct list pool_link;
     struct atomic32 thread_count; /* started user threads */
     struct async_work free_work;

@@ -126,12 +126,13 @@ int host_watch_add(struct host_watch *watch, uint32_t epoll_events)
     watch->slot = index;
     uint64_t generation = atomic64_load(&slot->word) >> 32;
     struct epoll_event event = {.events = epoll_events | EPOLLET, .data.u64 = generation << 32 | index};
+    watch->registered = true; /* before: another worker may see the first event, remove the watch and free it at once */
     if (epoll_ctl(loop.epoll, EPOLL_CTL_ADD, watch->fd, &event) < 0) {
         int error = -errno;
+        watch->registered = false;
         watch_slot_give(index);
         return error;
     }
-    watch->registered = true;
     return 0;
 }
 

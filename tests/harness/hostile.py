@@ -80,8 +80,8 @@ def reach(hyla, program, user=None):
 LOAD = "while :; do (echo a; sleep 0; cat /etc/hostname) | cat >/tmp/out & wait; echo x; done"
 
 
-def start_load(hyla, folder):
-    process = subprocess.Popen([hyla, "run", "--rw", folder, "dash", "-c", LOAD.replace("/tmp/out", folder + "/out")],
+def start_load(hyla, folder, options=()):
+    process = subprocess.Popen([hyla, "run", *options, "--rw", folder, "dash", "-c", LOAD.replace("/tmp/out", folder + "/out")],
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT, start_new_session=True)
     return process
 
@@ -98,10 +98,10 @@ def all_gone(children):
         raise Failure(f"still there: {alive} of {children}")
 
 
-def kill_server(hyla, seeds):
+def kill_server(hyla, seeds, options=()):
     for seed in seeds:
         with tempfile.TemporaryDirectory(prefix="hyla-kill-") as folder:
-            process = start_load(hyla, folder)
+            process = start_load(hyla, folder, options)
             try:
                 read_lines(process, 1 + random.Random(seed).randrange(30))
                 children = descendants(process.pid)
@@ -198,12 +198,16 @@ def tests(build, scratch, hyla, seeds=(1,), seconds=1):
         yield Test(f"hostile {mode}", lambda m=mode: attack(hyla, program, m, seeds, seconds))
     # What the kernel gives (64 MiB) and the slack for the stub's needs.
     yield Test("hostile gate-memory", lambda: run(hyla, program, "gate-memory", 1, 1, ["--memory", "64M"], ["128"]))
+    for option in ("--no-vm-access", "--no-rewrite", "--no-namespaces"):
+        yield Test(f"hostile calls {option}", lambda o=option: run(hyla, program, "calls", 1, seconds, [o]))
+    yield Test("hostile scribble --no-vm-access", lambda: run(hyla, program, "scribble", 1, seconds, ["--no-vm-access"]))
     yield Test("hostile reach", lambda: reach(hyla, program))
     if os.geteuid() == 0:
         yield Test("hostile reach as nobody", lambda: reach(hyla, program, NOBODY))
         yield Test("hostile gates as nobody", lambda: attack(hyla, program, "gates", seeds, seconds, NOBODY))
     moments = [seed * 100 + i for seed in seeds for i in range(5)]
     yield Test("hostile kill -9 of the server", lambda: kill_server(hyla, moments))
+    yield Test("hostile kill -9 of the server without namespaces", lambda: kill_server(hyla, moments, ["--no-namespaces"]))
     yield Test("hostile kill -9 of the first process", lambda: kill_zygote(hyla, moments))
     yield Test("hostile kill -9 of a program's process", lambda: kill_one(hyla, moments))
     yield Test("hostile host without namespaces", lambda: without_namespaces(hyla))

@@ -140,6 +140,24 @@ bad_program("program_of_noise", b"\x00\x01\x02 noise", r"neither")
 bad_program("missing_interpreter_of_script", b"#!/no/such/shell\n", r"interpreter '/no/such/shell' is missing")
 
 
+def load_segment(address=0x400000, offset=0, in_file=256, in_memory=256, flags=5):
+    return struct.pack("<IIQQQQQQ", 1, flags, offset, address, address, in_file, in_memory, 4096)
+
+
+def damaged(segments, **header):
+    text = elf(phnum=len(segments), **header) + b"".join(segments)
+    return text + bytes(512 - len(text))
+
+
+bad_program("program_without_segments", damaged([], phoff=64), r"/program'")
+bad_program("program_segment_beyond_memory", damaged([load_segment(address=0x7ffffffff000, in_memory=1 << 20)]), r"/program'")
+bad_program("program_segment_wraps", damaged([load_segment(address=0xfffffffffffff000)]), r"/program'")
+bad_program("program_segment_file_exceeds_memory", damaged([load_segment(in_file=512, in_memory=128)]), r"/program'")
+bad_program("program_segment_over_the_stub", damaged([load_segment(address=0x6ff800000000)]), r"/program'")
+bad_program("program_segment_huge", damaged([load_segment(in_memory=1 << 62)]), r"/program'")
+bad_program("program_entry_outside", damaged([load_segment()], entry=0xffff800000000000), r"/program'")
+
+
 @test
 def missing_interpreter_of_elf(c):
     segment = struct.pack("<IIQQQQQQ", 3, 4, 176, 0x4000b0, 0x4000b0, 12, 12, 1)

@@ -28,6 +28,9 @@
 #define WORKERS_MAX 64u
 #define EVENTS 16
 #define SPIN_NS 50000u
+#define SHORT_SPIN_NS 8000u
+#define LUCK_MAX 8u
+#define LUCK_PROBE 16u
 
 uint32_t loop_workers, loop_cpus;
 struct atomic32 users_running;
@@ -37,6 +40,9 @@ struct host_options host_options;
 struct worker {
     struct atomic32 sleeping;
     struct atomic32 woken; /* a wake-up that came before the sleep counts */
+    /* owned by the worker */
+    uint32_t luck;   /* how well short spins have paid off */
+    uint32_t denied; /* sleeps without one */
 } __attribute__((aligned(64)));
 
 static struct {
@@ -179,32 +185,58 @@ static bool spare_cpu(void)
     return used < loop_cpus;
 }
 
+/*
+ * Whether to spin, and for how long. With a CPU to spare, SPIN_NS. With none, a thread that has just been answered or woken
+ * is often about to make a call that blocks and so frees one (two programs that answer each other): a worker whose
+ * short spins have been paying off lately may try again, for less than a sleep and a wake-up would cost.
+ */
+static nanoseconds_t spin_time(struct worker *self, bool *spare)
+{
+    *spare = spare_cpu();
+    if (*spare)
+        return SPIN_NS;
+    if (self->luck > 0 || ++self->denied % LUCK_PROBE == 0)
+        return SHORT_SPIN_NS;
+    return 0;
+}
+
+static void count_luck(struct worker *self, bool found)
+{
+    if (found)
+        self->luck = self->luck < LUCK_MAX ? self->luck + 1 : LUCK_MAX;
+    else
+        self->luck = self->luck > 2 ? self->luck - 2 : 0;
+}
+
 /* True when there may be something to do; false: to sleep. */
 static bool spin(uint32_t cpu)
 {
-    if (!hot_any() || loop_cpus == 1 || !spare_cpu())
+    struct worker *self = &loop.workers[cpu];
+    bool spare, found = false;
+    nanoseconds_t time = loop_cpus > 1 && hot_any() ? spin_time(self, &spare) : 0;
+    if (time == 0)
         return false;
     atomic32_add(&loop.spinners, 1);
     if (atomic32_load_relaxed(&users_running) + 1 >= loop_cpus) /* a program may want the CPU that a waiting stub spins on */
         hot_mark_blocked();
-    bool found = false;
-    nanoseconds_t end = body_now() + SPIN_NS;
+    nanoseconds_t end = body_now() + time;
     for (uint32_t turn = 1; !found; turn++) {
         found = hot_poll() || sched_work_available(cpu);
         __builtin_ia32_pause();
         if (turn % 32 == 0 && !found) {
             nanoseconds_t now = body_now();
-            if (handle_events(0)) {
-                found = true;
+            found = handle_events(0);
+            if (found || now >= end || now >= timer_queue_next())
                 break;
-            }
-            if (now >= end || now >= timer_queue_next())
-                break;
-            if (atomic32_load_relaxed(&users_running) + atomic32_load_relaxed(&loop.busy) >= loop_cpus)
+            if (spare && atomic32_load_relaxed(&users_running) + atomic32_load_relaxed(&loop.busy) >= loop_cpus)
                 break;
         }
+        if (turn % 4 == 0 && !spare)
+            hot_mark_blocked();
     }
     atomic32_sub(&loop.spinners, 1);
+    if (!spare)
+        count_luck(self, found);
     return found;
 }
 

@@ -438,29 +438,52 @@ void body_user_exit(bool last)
 
 /* --- kicking ----------------------------------------------------------------------------------------- */
 
-/* The thread id that the server sees: the host tells it only in /proc, so it is looked up when first needed. */
-static int32_t find_outer_tid(struct user_thread *user)
+/* Does the host's thread `tid` of that process have this id inside? */
+static bool is_inner(int32_t pid, int32_t tid, int32_t inner_tid)
 {
     char name[64], line[256];
+    bool same = false;
+    snprintf(name, sizeof name, "/proc/%d/task/%d/status", pid, tid);
+    FILE *status = fopen(name, "r");
+    while (status && fgets(line, sizeof line, status)) {
+        if (strncmp(line, "NSpid:", 6) == 0) {
+            const char *last = strrchr(line, '\t');
+            same = last && atoi(last) == inner_tid;
+            break;
+        }
+    }
+    if (status)
+        fclose(status);
+    return same;
+}
+
+/*
+ * The thread id that the server sees: the host tells it only in /proc, so it is looked up when first needed. Both ids are
+ * given out in order, so threads made one after the other are the same distance apart: the last one found is tried first,
+ * or the end of a thousand threads would look at each of them a thousand times.
+ */
+static int32_t find_outer_tid(struct user_thread *user)
+{
+    static struct atomic32 distance;
+    char name[64];
     struct host_process *process = __atomic_load_n(&user->process, __ATOMIC_ACQUIRE);
     int32_t pid = process ? process->pid : (int32_t)atomic32_load(&user->client->ready_pid), found = 0;
     if (user->index == 0 || !user->inner_tid)
         return pid;
+    int32_t guess = user->inner_tid + (int32_t)atomic32_load_relaxed(&distance);
+    if (is_inner(pid, guess, user->inner_tid))
+        return guess;
     snprintf(name, sizeof name, "/proc/%d/task", pid);
     DIR *dir = opendir(name);
     for (struct dirent *entry; dir && !found && (entry = readdir(dir));) {
-        snprintf(name, sizeof name, "/proc/%d/task/%.16s/status", pid, entry->d_name);
-        FILE *status = entry->d_name[0] == '.' ? NULL : fopen(name, "r");
-        while (status && fgets(line, sizeof line, status)) {
-            const char *last = strrchr(line, '\t');
-            if (strncmp(line, "NSpid:", 6) == 0 && last && atoi(last) == user->inner_tid)
-                found = atoi(entry->d_name);
-        }
-        if (status)
-            fclose(status);
+        int32_t tid = atoi(entry->d_name);
+        if (tid > 0 && is_inner(pid, tid, user->inner_tid))
+            found = tid;
     }
     if (dir)
         closedir(dir);
+    if (found)
+        atomic32_store_relaxed(&distance, (uint32_t)(found - user->inner_tid));
     return found;
 }
 

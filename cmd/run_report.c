@@ -6,6 +6,7 @@
 
 #include "abi/linux/trace.h"
 #include "body/linux/host.h"
+#include "kernel/object.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -106,6 +107,8 @@ void run_report_finish(const struct run_options *options)
 {
     if (trace_fd >= 0)
         close(trace_fd);
+    if (options->verbose)
+        complain("%llu objects of the kernel live at the end", (unsigned long long)object_live_count());
     struct line *lines = options->statistics ? calloc(call_row_count, sizeof *lines) : NULL;
     if (!lines)
         return;

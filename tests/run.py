@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 
-from harness import builds, cases, command, hostile, programs, stress, tidy
+from harness import builds, cases, command, hostile, programs, sanitizers, stress, tidy
 from harness.runner import Runner
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -23,7 +23,8 @@ def collect(group, arguments, hyla, scratch, runner):
     if group == "sim":
         return list(programs.simulator_tests(arguments.build, runner))
     if group == "builds":
-        return list(builds.tests(os.path.dirname(HERE), arguments.build, runner))
+        return list(builds.tests(os.path.dirname(HERE), arguments.build, runner)) + \
+            list(sanitizers.tests(os.path.dirname(HERE), arguments.build))
     if group == "linux":
         return list(programs.linux_tests(arguments.build, hyla))
     if group == "command":
@@ -36,7 +37,8 @@ def collect(group, arguments, hyla, scratch, runner):
         return list(stress.tests(hyla, seconds=2))
     if group == "soak":
         return list(stress.tests(hyla, seconds=10)) + list(stress.soak_tests(hyla)) + \
-            list(hostile.tests(arguments.build, scratch, hyla, seeds=range(2, 8), seconds=10))
+            list(hostile.tests(arguments.build, scratch, hyla, seeds=range(2, 8), seconds=10)) + \
+            list(sanitizers.soak_tests(os.path.dirname(HERE), arguments.build))
     sys.exit(f"run.py: unknown group {group}")
 
 

@@ -96,7 +96,7 @@ void waitq_requeue_locked(struct waitq *from, struct waitq *to, struct waiter *w
 __attribute__((no_sanitize("thread"))) bool waitq_empty(const struct waitq *queue)
 {
     atomic_fence();
-    return list_empty(&queue->waiters);
+    return queue->waiters.next == &queue->waiters; /* not list_empty, which has not this function's attribute */
 }
 
 /* --- leaving ----------------------------------------------------------------------------------------- */

@@ -141,7 +141,8 @@ struct call_slot {
     uint64_t fs_base, gs_base;
     /* Memory that the call reads, handed over with it: a copy of [window_address, + window_size). */
     uint64_t window_address __attribute__((aligned(64)));
-    uint32_t window_size, window_padding;
+    uint32_t window_size;
+    uint32_t cpu; /* where the client went to sleep: a hint */
     uint8_t window[CALL_WINDOW_BYTES];
     struct stub_command commands[STUB_COMMANDS_MAX] __attribute__((aligned(64)));
     uint8_t data[4096] __attribute__((aligned(4096)));
@@ -166,6 +167,14 @@ struct kernel_page {
         uint8_t pointer, length; /* 1 to 6; 0: none */
     } windows[CALL_WINDOWS];
 };
+
+/* The CPU this runs on, as the host's vdso finds it out: in the limit of a segment that every process has. */
+static inline uint32_t current_cpu_hint(void)
+{
+    uint32_t limit;
+    __asm__ volatile("lsl %1, %0" : "=r"(limit) : "r"(0x7b) : "cc");
+    return limit & 0xfff;
+}
 
 /* Zygote protocol, on its control socket. */
 #define ZYGOTE_LISTENER 'L' /* to the server: two words, this and the number of the seccomp listener's descriptor */

@@ -144,7 +144,8 @@ void post_answer(struct user_thread *user, uint32_t state, enum user_mode mode);
 void hot_add(struct user_thread *user);
 bool hot_poll(void);
 void hot_leave(void); /* before sleeping: stops polling; may claim */
-bool hot_any(void);
+/* Something is on the list, and no stub has just been woken that needs this worker's CPU to run. Asked once per idling. */
+bool hot_worth_spinning(void);
 void hot_mark_blocked(void); /* tells the stubs of listed threads whose calls wait to sleep at once */
 
 /* command.c: may suspend */

@@ -213,7 +213,7 @@ static bool spin(uint32_t cpu)
 {
     struct worker *self = &loop.workers[cpu];
     bool spare, found = false;
-    nanoseconds_t time = loop_cpus > 1 && hot_any() ? spin_time(self, &spare) : 0;
+    nanoseconds_t time = loop_cpus > 1 && hot_worth_spinning() ? spin_time(self, &spare) : 0;
     if (time == 0)
         return false;
     atomic32_add(&loop.spinners, 1);

@@ -20,6 +20,7 @@
 #define HOT_MAX 8u
 
 struct hot_list {
+    bool woke_here; /* a stub that slept on this CPU was woken: it waits for the CPU */
     uint32_t count;
     struct user_thread *users[HOT_MAX];
 };
@@ -107,8 +108,11 @@ void post_answer(struct user_thread *user, uint32_t state, enum user_mode mode)
         __atomic_store_n(&slot->blocked, 0, __ATOMIC_RELAXED);
     }
     uint32_t old = __atomic_exchange_n(&slot->state, state, __ATOMIC_SEQ_CST);
-    if (old == SLOT_POSTED_SLEEPING)
+    if (old == SLOT_POSTED_SLEEPING) {
         syscall(SYS_futex, &slot->state, FUTEX_WAKE, 1, NULL, NULL, 0);
+        if (__atomic_load_n(&slot->cpu, __ATOMIC_RELAXED) == current_cpu_hint())
+            hot_self()->woke_here = true;
+    }
     if (mode == MODE_KERNEL)
         return;
     atomic32_store(&user->mode, mode_with(atomic32_load_relaxed(&user->mode), mode));
@@ -148,7 +152,13 @@ void hot_add(struct user_thread *user)
     stop_polling(oldest);
 }
 
-bool hot_any(void) { return hot_self()->count > 0; }
+bool hot_worth_spinning(void)
+{
+    struct hot_list *hot = hot_self();
+    bool woke_here = hot->woke_here;
+    hot->woke_here = false;
+    return hot->count > 0 && !woke_here;
+}
 
 bool hot_poll(void)
 {

@@ -81,6 +81,7 @@ static uint32_t wait_answer(struct call_slot *slot)
             break;
         __builtin_ia32_pause();
     }
+    slot->cpu = current_cpu_hint();
     for (;;) {
         uint32_t state = SLOT_POSTED;
         __atomic_compare_exchange_n(&slot->state, &state, SLOT_POSTED_SLEEPING, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);

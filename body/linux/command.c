@@ -29,6 +29,8 @@ int commands_run(struct user_thread *user, uint32_t count)
     mode_begin_answer(user);
     hot_add(user);
     post_answer(user, SLOT_COMMAND, MODE_COMMAND);
+    if (UNLIKELY(thread_killed(user->thread))) /* its kick came while it was in the kernel */
+        client_expect_end(user);
     while (!atomic32_load(&user->done))
         thread_suspend();
     return atomic32_load(&user->lost) ? -ESRCH : 0;

@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,14 +28,11 @@ static void kill_all(pid_t zygote)
 
 static _Noreturn void watch(int life, pid_t zygote)
 {
-    struct pollfd server = {.fd = life, .events = POLLIN};
-    for (;;) {
-        poll(&server, 1, 100);
-        if (server.revents || waitpid(zygote, NULL, WNOHANG) == zygote) {
-            kill_all(zygote);
-            _exit(0);
-        }
-    }
+    struct pollfd ends[2] = {{.fd = life, .events = POLLIN}, {.fd = (int)syscall(SYS_pidfd_open, zygote, 0), .events = POLLIN}};
+    while (poll(ends, 2, -1) <= 0)
+        ;
+    kill_all(zygote);
+    _exit(0);
 }
 
 /* Keeps only what the watch needs: a descriptor of the server's held here would hide the server's end from others. */

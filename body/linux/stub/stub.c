@@ -208,7 +208,8 @@ static void say_hello(struct stub_thread *self)
     struct {
         uint32_t tag, index;
     } hello = {STUB_HELLO, self->index};
-    host_call3(SYS_WRITE, STUB_SOCKET_FD, &hello, sizeof hello);
+    if (host_call3(SYS_WRITE, STUB_SOCKET_FD, &hello, sizeof hello) != sizeof hello)
+        host_call3(SYS_EXIT_GROUP, 1, 0, 0); /* nobody is there to answer */
 }
 
 static void new_thread(void *argument)

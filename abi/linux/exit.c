@@ -155,6 +155,7 @@ static void release_memory(struct process *process)
     process->mm = NULL;
     process->task = NULL;
     mutex_unlock(&process->mutex);
+    task_set_aspace(task, NULL); /* now, not when the last thread's record goes: a program's file may be written again */
     object_unref(mm);
     object_unref(task);
 }

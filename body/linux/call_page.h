@@ -151,7 +151,8 @@ _Static_assert(sizeof(struct call_slot) == CALL_SLOT_SIZE, "a slot is two pages"
 
 struct call_pages_header {
     uint64_t pending[CLIENT_THREADS_MAX / 64]; /* slots posted since the doorbell was last answered */
-    uint8_t padding[CALL_PAGES_CENSUS - CLIENT_THREADS_MAX / 8];
+    uint32_t threads;                          /* how many there are, as the server last knew: a hint */
+    uint8_t padding[CALL_PAGES_CENSUS - CLIENT_THREADS_MAX / 8 - 4];
     uint32_t census[256]; /* waiters of private futexes, by hash: kernel/futex.h says why a zero here means nobody */
 };
 _Static_assert(sizeof(struct call_pages_header) <= CALL_PAGES_HEADER_SIZE, "the header is one page");

@@ -283,6 +283,12 @@ struct user_thread *user_of(struct thread *thread)
     return user;
 }
 
+static void count_threads(struct client *client, int change)
+{
+    uint32_t count = atomic32_add(&client->thread_count, (uint32_t)change) + (uint32_t)change;
+    __atomic_store_n(&client->pages->threads, count, __ATOMIC_RELAXED);
+}
+
 /* --- making ------------------------------------------------------------------------------------------ */
 
 int body_user_create(struct thread *thread, struct aspace *aspace)
@@ -391,7 +397,7 @@ void body_user_start(struct thread *thread)
 {
     struct user_thread *user = thread->user;
     user->starting = true;
-    atomic32_add(&user->client->thread_count, 1);
+    count_threads(user->client, 1);
     thread_unpark(thread);
 }
 
@@ -404,7 +410,7 @@ void body_user_start(struct thread *thread)
 static void send_away(struct user_thread *user, bool process)
 {
     user_thread_ref(user);
-    atomic32_sub(&user->client->thread_count, 1);
+    count_threads(user->client, -1);
     /* Out of the client's table first: the end of the host process is no loss to this thread any more. */
     client_remove_thread(user);
     if (!atomic32_load(&user->lost) && (process || !user->main)) {
@@ -423,7 +429,7 @@ int body_user_exec(struct aspace *aspace)
     if (error)
         return error;
     struct user_thread *user = thread->user;
-    atomic32_add(&user->client->thread_count, 1);
+    count_threads(user->client, 1);
     send_away(old, true); /* the other threads are gone */
     return 0;
 }

@@ -121,7 +121,9 @@ int rewrite_form(uint64_t call_end)
     }
     if (!page->rewrite || entry_other == (void *)gate_slow || table_used >= SITE_TABLE_SLOTS || is_refused(call))
         return 0;
-    return form_of(call);
+    int form = form_of(call);
+    const struct call_pages_header *header = (void *)CALL_PAGES_BASE;
+    return form == 2 && header->threads > 1 ? 0 : form;
 }
 
 /* A jump from the neighbourhood to `target`: looked for at every byte, so too often found rather than missed. */

@@ -21,10 +21,16 @@
 
 /* How long a killed thread's stub may take to answer before its host process is killed. Honest ones need microseconds. */
 #define GRACE_NS 5000000000u
+/* A hello that takes longer than this is looked into. */
+#define HELLO_NS 2500000000u
+/* More clones than this that were made by nobody, and the whole client is taken for hostile. */
+#define ODD_CLONES_MAX 32u
 
 static void socket_ready(struct host_watch *watch, uint32_t events);
 static void client_free(struct async_work *work);
 static void grace_over(struct timer *timer);
+static void hello_overdue(struct timer *timer);
+static void all_remove(struct host_process *process);
 
 /* --- making and unmaking ----------------------------------------------------------------------------- */
 
@@ -60,6 +66,8 @@ struct client *client_create(int remote[3])
     list_init(&client->pool_link);
     waitq_init(&client->ready);
     timer_init(&client->grace, grace_over);
+    timer_init(&client->hello_timer, hello_overdue);
+    atomic32_store_relaxed(&client->hellos_due, 1);
     async_work_init(&client->free_work, client_free);
     client->socket = client->doorbell = -1;
     remote[0] = remote[1] = remote[2] = -1;
@@ -93,6 +101,9 @@ static void client_free(struct async_work *work)
 {
     struct client *client = CONTAINER_OF(work, struct client, free_work);
     timer_cancel_sync(&client->grace);
+    timer_cancel_sync(&client->hello_timer);
+    if (atomic32_load(&client->awaited) && !atomic32_load(&client->ready_pid))
+        sweep_ask();
     host_watch_remove(&client->doorbell_watch);
     host_watch_remove(&client->socket_watch);
     KASSERT(list_empty(&client->processes) && !client->first);
@@ -145,6 +156,7 @@ static void process_gone(struct async_work *work)
     struct host_process *process = CONTAINER_OF(work, struct host_process, gone);
     struct client *client = process->client;
     host_watch_remove(&process->watch);
+    all_remove(process);
     spin_lock(&client->lock);
     process->dead = true;
     list_remove(&process->link);
@@ -226,6 +238,54 @@ static void unmake_process(struct host_process *process)
 }
 
 /* Believed once from each host process: a guest can say it as often as it likes, and anything with it. */
+static struct {
+    struct spinlock lock; /* rank BODY */
+    struct list processes; /* struct host_process.all_link */
+} all = {.lock = SPINLOCK_INIT(RANK_BODY), .processes = {&all.processes, &all.processes}};
+
+static void all_add(struct host_process *process)
+{
+    spin_lock(&all.lock);
+    list_push_back(&all.processes, &process->all_link);
+    spin_unlock(&all.lock);
+}
+
+static void all_remove(struct host_process *process)
+{
+    spin_lock(&all.lock);
+    list_remove(&process->all_link);
+    spin_unlock(&all.lock);
+}
+
+bool client_knows(int32_t pid)
+{
+    bool known = false;
+    spin_lock(&all.lock);
+    LIST_FOR_EACH (node, &all.processes)
+        known |= LIST_ENTRY(node, struct host_process, all_link)->pid == pid;
+    spin_unlock(&all.lock);
+    return known;
+}
+
+static void hello_overdue(struct timer *timer)
+{
+    if (!atomic32_load(&CONTAINER_OF(timer, struct client, hello_timer)->ready_pid))
+        sweep_ask();
+}
+
+void client_expect_hello(struct client *client)
+{
+    atomic32_store(&client->awaited, 1);
+    if (!atomic32_load(&client->ready_pid))
+        timer_set(&client->hello_timer, body_now() + HELLO_NS);
+}
+
+void client_odd_clone(struct client *client)
+{
+    if (atomic32_add(&client->odd_clones, 1) >= ODD_CLONES_MAX)
+        client_kill(client);
+}
+
 static void hello(struct client *client, uint32_t index, int32_t pid)
 {
     struct host_process *process = index < CLIENT_THREADS_MAX ? make_process(client, pid) : NULL;
@@ -237,15 +297,20 @@ static void hello(struct client *client, uint32_t index, int32_t pid)
         return;
     }
     spin_lock(&client->lock);
-    bool known = said_hello_locked(client, pid);
-    if (!known)
+    bool known = said_hello_locked(client, pid), due = !known && atomic32_load(&client->hellos_due) > 0;
+    if (due) {
+        atomic32_sub(&client->hellos_due, 1);
         add_process_locked(client, process, index);
+    }
     spin_unlock(&client->lock);
-    if (known) {
+    if (!due) {
+        if (!known) /* made by a clone that was somebody else's */
+            syscall(SYS_pidfd_send_signal, process->pidfd, SIGKILL, NULL, 0);
         unmake_process(process);
         client_unref(client);
         return;
     }
+    all_add(process);
     uint32_t none = 0;
     atomic32_cas(&client->ready_pid, &none, (uint32_t)pid);
     host_watch_add(&process->watch, EPOLLIN);

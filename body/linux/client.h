@@ -35,6 +35,7 @@
 struct client;
 
 struct host_process {
+    struct list all_link; /* under the lock of all processes: client_knows */
     struct client *client;
     struct list link;     /* under client->lock: client->processes */
     int32_t pid;          /* as the server sees it */
@@ -98,6 +99,10 @@ struct client {
     struct atomic32 thread_count; /* started user threads */
     struct async_work free_work;
     struct atomic32 grace_given;
+    struct atomic32 hellos_due; /* processes that have to say hello still; one more than that is no honest one */
+    struct atomic32 awaited;    /* the clone was made: the hello must come soon */
+    struct timer hello_timer;
+    struct atomic32 odd_clones; /* approved and made, but its stub says that they failed */
     struct timer grace;
     bool took_gs;
     struct user_thread *first; /* borrowed while the address space is filled; owned by who fills it */
@@ -113,6 +118,12 @@ int client_wait_ready(struct client *client);
 /* A live host process's pid for remote memory access, or 0. */
 int32_t client_pid(struct client *client);
 void client_kill(struct client *client);
+/* True when a host process with this pid has said hello and is not known to be gone. */
+bool client_knows(int32_t pid);
+/* An approved clone has been made for it: from now on its hello is awaited. */
+void client_expect_hello(struct client *client);
+/* An ordered clone was made by somebody, and the stub that was to make it says it could not: now and then, or too often. */
+void client_odd_clone(struct client *client);
 /* The thread was killed and is out of the kernel, or in a command: its host process has a bounded time to let it in. */
 void client_expect_end(struct user_thread *user);
 struct user_thread *client_add_thread(struct client *client, struct thread *thread); /* NULL: no slot or memory */
@@ -169,7 +180,14 @@ void sandbox_stop(void);
 int sandbox_take(struct client **client);
 /* A clone the server has asked for: the filter's listener lets one with this nonce and these flags through. 0: table full. */
 uint64_t sandbox_expect_clone(uint64_t flags);
-void sandbox_forget_clone(uint64_t nonce);
+bool sandbox_forget_clone(uint64_t nonce); /* false: it was used */
+
+/* sweep.c */
+void sweep_init(int32_t zygote, bool own_pid_namespace);
+/* Looks, soon, for host processes of the sandbox that nobody answers for. Any context. */
+void sweep_ask(void);
+
+/* sandbox.c again */
 int sandbox_send_fds(int socket, char tag, const int *fds, uint32_t count);
 extern struct kernel_page *kernel_page;
 

@@ -82,7 +82,18 @@ static bool take_expected(uint64_t nonce, uint64_t flags)
     return found;
 }
 
-void sandbox_forget_clone(uint64_t nonce) { take_expected(nonce, 0); }
+bool sandbox_forget_clone(uint64_t nonce)
+{
+    bool found = false;
+    spin_lock(&sandbox.lock);
+    for (uint32_t i = 0; nonce && i < EXPECTED_MAX && !found; i++) {
+        found = sandbox.expected[i].nonce == nonce;
+        if (found)
+            sandbox.expected[i].nonce = 0;
+    }
+    spin_unlock(&sandbox.lock);
+    return found;
+}
 
 static void listener_ready(struct host_watch *watch, UNUSED uint32_t events)
 {
@@ -240,6 +251,7 @@ int sandbox_start(const char **why)
         return -ENOSYS;
     }
     limit_memory();
+    sweep_init(sandbox.zygote, sandbox.life < 0);
     host_watch_add(&sandbox.listener, EPOLLIN);
     host_watch_add(&sandbox.control_watch, EPOLLRDHUP);
     return 0;

@@ -324,9 +324,14 @@ static int clone_thread(struct user_thread *parent, struct thread *child, bool v
         return -EAGAIN;
     uint64_t nonce = sandbox_expect_clone(vfork ? CLONE_FLAGS_VFORK : CLONE_FLAGS_THREAD);
     uint64_t arguments[2] = {user->index, nonce};
+    if (vfork)
+        atomic32_add(&parent->client->hellos_due, 1);
     int64_t result = nonce ? command_one(parent, vfork ? STUB_CLONE_VFORK : STUB_CLONE_THREAD, arguments, 2) : -EAGAIN;
     if (result <= 0) {
-        sandbox_forget_clone(nonce);
+        if (nonce && !sandbox_forget_clone(nonce))
+            client_odd_clone(parent->client);
+        else if (vfork)
+            atomic32_sub(&parent->client->hellos_due, 1);
         client_remove_thread(user);
         return result ? (int)result : -EAGAIN;
     }
@@ -367,8 +372,12 @@ static int fork_client(struct user_thread *parent, struct thread *child, struct 
         result = error ? error : command_result(parent, 1);
     }
     client_close_remote(remote);
+    bool made = nonce && !sandbox_forget_clone(nonce);
+    if (made)
+        client_expect_hello(client);
     if (result <= 0) {
-        sandbox_forget_clone(nonce);
+        if (made)
+            client_odd_clone(parent->client);
         if (user)
             client_remove_thread(user);
         client_unref(client);

@@ -78,6 +78,10 @@ int aspace_add_body_region(struct aspace *aspace, uaddr_t start, uint64_t size, 
 /* A limit on all address spaces' committed memory together: UINT64_MAX for none. */
 void aspace_set_total_commit_limit(uint64_t bytes);
 uint64_t aspace_total_committed(void);
+/* The same account for what is no address space's own (memobjs' pages). Without a limit there is nothing to charge. */
+bool commit_limited(void);
+int commit_charge(uint64_t size); /* 0 or -ENOMEM */
+void commit_discharge(uint64_t size);
 
 enum aspace_map_flags {
     ASPACE_FIXED = 1 << 16,            /* replaces what is there */

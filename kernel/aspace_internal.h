@@ -52,6 +52,9 @@ int commit_reserve_locked(struct aspace *aspace, uint64_t size);
 void commit_take_locked(struct aspace *aspace, uint64_t size);
 void commit_release_locked(struct aspace *aspace, uint64_t size);
 
+/* Before a mapping with these flags is made: what programs may fill through it is the memobj's from now on. 0 or -ENOMEM. */
+int share_reserve(struct memobj *memobj, uint32_t flags, uint64_t offset, uint64_t size);
+
 /* 0, or -EPERM (the body's own memory, or beneath the floor), -ENOMEM (beyond the ceiling). */
 int range_check_locked(struct aspace *aspace, uaddr_t start, uint64_t size);
 bool range_free_locked(struct aspace *aspace, uaddr_t start, uaddr_t end);

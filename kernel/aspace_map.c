@@ -52,8 +52,6 @@ static void fill_region(struct region *region, const struct aspace_map_request *
     region->offset = request->offset;
     region->owner = request->owner ? object_ref(request->owner) : NULL;
     region->name = request->name;
-    if (region->memobj && (flags & REGION_SHARED) && (flags & REGION_MAY_WRITE))
-        atomic32_store_relaxed(&region->memobj->mapped_shared, 1);
 }
 
 static int map_locked(struct aspace *aspace, struct region_pool *pool, const struct aspace_map_request *request,
@@ -72,6 +70,9 @@ static int map_locked(struct aspace *aspace, struct region_pool *pool, const str
         flags |= REGION_COMMITTED;
         committed = size;
     }
+    error = share_reserve(request->memobj, flags, request->offset, size);
+    if (error)
+        return error;
     error = commit_reserve_locked(aspace, committed);
     if (error)
         return error;

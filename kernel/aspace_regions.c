@@ -94,6 +94,20 @@ bool region_commits(uint32_t prot, uint32_t flags)
     return (prot & PROT_WRITE_BIT) && !(flags & (REGION_SHARED | REGION_NO_RESERVE | REGION_BODY));
 }
 
+bool commit_limited(void) { return atomic64_load_relaxed(&total_commit_limit) != UINT64_MAX; }
+
+int commit_charge(uint64_t size)
+{
+    uint64_t total = atomic64_add(&total_committed, size) + size;
+
+    if (total <= atomic64_load_relaxed(&total_commit_limit))
+        return 0;
+    atomic64_sub(&total_committed, size);
+    return -ENOMEM;
+}
+
+void commit_discharge(uint64_t size) { atomic64_sub(&total_committed, size); }
+
 int commit_reserve_locked(struct aspace *aspace, uint64_t size)
 {
     uint64_t total = atomic64_add(&total_committed, size) + size;
@@ -104,6 +118,13 @@ int commit_reserve_locked(struct aspace *aspace, uint64_t size)
     }
     aspace->committed_bytes += size;
     return 0;
+}
+
+int share_reserve(struct memobj *memobj, uint32_t flags, uint64_t offset, uint64_t size)
+{
+    if (!memobj || !(flags & REGION_SHARED) || !(flags & REGION_MAY_WRITE))
+        return 0;
+    return memobj_share(memobj, offset, size);
 }
 
 void commit_take_locked(struct aspace *aspace, uint64_t size)

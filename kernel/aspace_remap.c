@@ -20,6 +20,14 @@ struct remap {
     uaddr_t new_address; /* of a fixed request; then of the result */
 };
 
+/* A shared region that grows reaches more of its memobj. */
+static int share_more(const struct region *region, const struct remap *remap)
+{
+    uint64_t offset = region->offset + (remap->address - region->start);
+
+    return remap->new_size <= remap->old_size ? 0 : share_reserve(region->memobj, region->flags, offset, remap->new_size);
+}
+
 /* A region like `model` for [address, address + size), its memory beginning where `from` lies in the model. */
 static void insert_like(struct aspace *aspace, struct region_pool *pool, const struct region *model, uaddr_t from,
                         uaddr_t address, uint64_t size)
@@ -79,8 +87,10 @@ static int grow_in_place(struct aspace *aspace, struct region_pool *pool, struct
 {
     uint64_t added = remap->new_size - remap->old_size;
     uint64_t charge = region->flags & REGION_COMMITTED ? added : 0;
-    int error = commit_reserve_locked(aspace, charge);
+    int error = share_more(region, remap);
 
+    if (!error)
+        error = commit_reserve_locked(aspace, charge);
     if (error)
         return error;
     remap->new_address = remap->address;
@@ -103,9 +113,10 @@ static int move_region(struct aspace *aspace, struct region_pool *pool, struct r
     uint64_t charge = model.flags & REGION_COMMITTED ? remap->new_size - kept : 0;
     int error = choose_target(aspace, remap);
 
-    if (error)
-        return error;
-    error = commit_reserve_locked(aspace, charge);
+    if (!error)
+        error = share_more(region, remap);
+    if (!error)
+        error = commit_reserve_locked(aspace, charge);
     if (error)
         return error;
     error = move_in_body(aspace, remap);
@@ -135,6 +146,8 @@ static int duplicate(struct aspace *aspace, struct region_pool *pool, struct reg
     if (!(model.flags & REGION_SHARED) || remap->keep_old)
         return -EINVAL;
     error = choose_target(aspace, remap);
+    if (!error)
+        error = share_more(region, remap);
     if (error)
         return error;
     op.address = remap->new_address;

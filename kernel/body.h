@@ -73,6 +73,8 @@ void body_memobj_destroy(struct memobj *memobj);
 void *body_memobj_page(struct memobj *memobj, uint64_t index);
 /* True when the page exists already. */
 bool body_memobj_present(struct memobj *memobj, uint64_t index);
+/* How many pages of a range body_memobj_page gave out; others that only programs touched may be counted or not. */
+uint64_t body_memobj_made(struct memobj *memobj, uint64_t first, uint64_t count);
 /* Drops pages; user mappings of them see zeros afterwards. */
 void body_memobj_punch(struct memobj *memobj, uint64_t first, uint64_t count);
 /* Transfers with a host file; may suspend. Bytes or -EIO, -EROFS, … */

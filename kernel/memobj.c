@@ -5,10 +5,14 @@
  * makes it when new. Pages that nobody wrote read as zeros without coming into being. A host file's bytes
  * are moved by the body. The mutex guards the size, and keeps a shrinking memobj from losing a page under a
  * copy. Programs that have an object mapped see and change its pages without any of this.
+ *
+ * Under a total commit limit an anonymous memobj is charged for the range that programs may fill by shared
+ * mappings, whole, and for each page that the kernel makes outside of it.
  */
 #include "kernel/memobj.h"
 
 #include "kernel/alloc.h"
+#include "kernel/aspace.h"
 #include "kernel/assert.h"
 #include "kernel/body.h"
 #include "kernel/errno.h"
@@ -17,8 +21,11 @@
 static void memobj_destroy(struct object *object)
 {
     struct memobj *memobj = CONTAINER_OF(object, struct memobj, object);
+    uint64_t charged = memobj->charged + memobj->mapped_end - memobj->mapped_first;
 
     body_memobj_destroy(memobj);
+    if (charged)
+        commit_discharge(charged << PAGE_SHIFT);
     kfree(memobj);
 }
 
@@ -60,15 +67,70 @@ struct memobj *memobj_create_host_file(void *body_file, uint64_t size)
     return memobj;
 }
 
-/* The page at index, made when it is not there. NULL: no memory. */
+/* The page at index, made when it is not there. NULL: no memory, or the limit is reached. */
 static uint8_t *page_make(struct memobj *memobj, uint64_t index)
 {
     bool fresh = !body_memobj_present(memobj, index);
-    uint8_t *page = body_memobj_page(memobj, index);
+    bool charge = fresh && commit_limited() && (index < memobj->mapped_first || index >= memobj->mapped_end);
+    uint8_t *page;
 
-    if (page && fresh)
-        memobj->pages++;
+    if (charge && commit_charge(PAGE_SIZE))
+        return NULL;
+    page = body_memobj_page(memobj, index);
+    if (page) {
+        memobj->pages += fresh;
+        memobj->charged += charge;
+    } else if (charge)
+        commit_discharge(PAGE_SIZE);
     return page;
+}
+
+/* The charged pages of [first, end): none in the mapped range, and no more than there are (some are older than the limit). */
+static uint64_t charged_in(struct memobj *memobj, uint64_t first, uint64_t end)
+{
+    uint64_t low = min_u64(end, memobj->mapped_first), high = max_u64(first, memobj->mapped_end), made = 0;
+
+    if (!memobj->charged)
+        return 0;
+    if (memobj->mapped_first == memobj->mapped_end)
+        made = body_memobj_made(memobj, first, end - first);
+    else {
+        made += first < low ? body_memobj_made(memobj, first, low - first) : 0;
+        made += high < end ? body_memobj_made(memobj, high, end - high) : 0;
+    }
+    return min_u64(memobj->charged, made);
+}
+
+static int share_locked(struct memobj *memobj, uint64_t first, uint64_t end)
+{
+    uint64_t old = memobj->mapped_end - memobj->mapped_first, paid;
+
+    if (old) {
+        first = min_u64(first, memobj->mapped_first);
+        end = max_u64(end, memobj->mapped_end);
+    }
+    paid = old + charged_in(memobj, first, end);
+    if (end - first > paid && commit_charge((end - first - paid) << PAGE_SHIFT))
+        return -ENOMEM;
+    memobj->charged -= paid - old;
+    memobj->mapped_first = first;
+    memobj->mapped_end = end;
+    return 0;
+}
+
+int memobj_share(struct memobj *memobj, uint64_t offset, uint64_t size)
+{
+    uint64_t first = min_u64(offset, MEMOBJ_SIZE_MAX), end = first + min_u64(size, MEMOBJ_SIZE_MAX - first);
+    int error = 0;
+
+    if (memobj->kind == MEMOBJ_ANONYMOUS && commit_limited()) {
+        mutex_lock(&memobj->mutex);
+        error = share_locked(memobj, first >> PAGE_SHIFT, end >> PAGE_SHIFT);
+        mutex_unlock(&memobj->mutex);
+    }
+    if (!error)
+        atomic32_store_relaxed(&memobj->mapped_shared, 1);
+    return error;
 }
 
 static bool read_page(struct memobj *memobj, uint8_t *to, uint64_t offset, size_t size)
@@ -146,13 +208,20 @@ static void zero_part(struct memobj *memobj, uint64_t offset, uint64_t size)
         memset(page + (offset & ~PAGE_MASK), 0, size);
 }
 
-/* Drops whole pages. The count is of pages the kernel made, so it is corrected by what it could have made. */
+/* Drops whole pages. The counts are of pages the kernel made, so they are corrected by those that were there. */
 static void drop_pages(struct memobj *memobj, uint64_t first, uint64_t count)
 {
+    uint64_t made, charged;
+
     if (!count)
         return;
+    made = body_memobj_made(memobj, first, count);
+    charged = charged_in(memobj, first, first + count);
     body_memobj_punch(memobj, first, count);
-    memobj->pages -= min_u64(memobj->pages, count);
+    memobj->pages -= min_u64(memobj->pages, made);
+    memobj->charged -= charged;
+    if (charged)
+        commit_discharge(charged << PAGE_SHIFT);
 }
 
 static void punch_locked(struct memobj *memobj, uint64_t offset, uint64_t end)

@@ -22,6 +22,8 @@ struct memobj {
     struct mutex mutex; /* rank MEMOBJ; guards size and the page population */
     uint64_t size;      /* bytes; pages beyond it do not exist */
     uint64_t pages;     /* that the kernel itself brought into being */
+    uint64_t charged;   /* of those, outside the mapped range, counted against the total commit limit */
+    uint64_t mapped_first, mapped_end; /* pages that programs may make by shared mappings, all charged; grows only */
     struct atomic32 mapped_shared; /* some address space has had it mapped writable and shared: pages come unseen */
     void *body;         /* the body's part */
 };
@@ -42,6 +44,11 @@ int memobj_resize(struct memobj *memobj, uint64_t size);
 int memobj_punch(struct memobj *memobj, uint64_t offset, uint64_t size);
 /* Bytes that really have pages (st_blocks * 512); all of them once it was mapped shared. */
 uint64_t memobj_resident(struct memobj *memobj);
+/*
+ * Before a range (page-aligned) is mapped shared and writable: programs may make any page of it from now on, unseen. With a
+ * total commit limit the smallest range around all that was ever mapped is charged, until the memobj goes. -ENOMEM.
+ */
+int memobj_share(struct memobj *memobj, uint64_t offset, uint64_t size);
 /*
  * A kernel address for the bytes from `offset` to the end of its page (anonymous memobjs only), present and
  * stable while the memobj lives and is not resized below it. NULL: no memory, or no such page.

@@ -133,6 +133,20 @@ bool body_memobj_present(struct memobj *memobj, uint64_t index)
     return data == (off_t)(index * PAGE_SIZE);
 }
 
+uint64_t body_memobj_made(struct memobj *memobj, uint64_t first, uint64_t count)
+{
+    struct body_memobj *body = memobj->body;
+    uint64_t limit = body->chunk_count * CHUNK_PAGES, made = 0;
+    for (uint64_t index = first; index < limit && index - first < count; index++) {
+        const struct chunk *chunk = chunk_at(body, index);
+        if (chunk)
+            made += chunk->present[index % CHUNK_PAGES / 64] >> (index % 64) & 1;
+        else
+            index |= CHUNK_PAGES - 1;
+    }
+    return made;
+}
+
 static void punch_chunk(struct body_memobj *body, uint64_t index)
 {
     struct chunk *chunk = chunk_at(body, index);

@@ -96,6 +96,15 @@ bool body_memobj_present(struct memobj *memobj, uint64_t index)
     return sim_frame_find(pages->frames, index);
 }
 
+uint64_t body_memobj_made(struct memobj *memobj, uint64_t first, uint64_t count)
+{
+    struct sim_memobj *pages = memobj->body;
+    uint64_t made = 0;
+    for (const struct sim_frame *frame = pages->frames; frame; frame = frame->next)
+        made += frame->index - first < count;
+    return made;
+}
+
 void body_memobj_punch(struct memobj *memobj, uint64_t first, uint64_t count)
 {
     struct sim_memobj *pages = memobj->body;

@@ -412,6 +412,46 @@ def memory_limit_counts_what_was_not_reserved(c):
 
 
 @test
+def memory_limit_bounds_shared_memory_and_files(c):
+    """What no address space owns counts as well: shared mappings, memfds, and files of the in-memory layer."""
+    script = r"""
+import errno, mmap, os
+block = bytes(1 << 20)
+
+def fill(fd):
+    done = 0
+    try:
+        while done < 256:
+            os.write(fd, block)
+            done += 1
+    except OSError as error:
+        assert error.errno in (errno.ENOMEM, errno.ENOSPC), error
+    assert 8 <= done < 96, done
+    os.ftruncate(fd, 0)
+
+def fill_twice(fd):
+    for turn in range(2):
+        os.lseek(fd, 0, os.SEEK_SET)
+        fill(fd)
+    os.close(fd)
+
+for turn in range(4):  # what goes gives its charge back
+    small = mmap.mmap(-1, 16 << 20)
+    small.write(block)
+    small.close()
+    try:
+        mmap.mmap(-1, 256 << 20)
+        raise SystemExit("mapped")
+    except OSError as error:
+        assert error.errno == errno.ENOMEM, error
+fill_twice(os.memfd_create("filled"))
+fill_twice(os.open("/tmp/filled", os.O_RDWR | os.O_CREAT, 0o600))
+print("bounded")
+"""
+    want(c.hyla_run("run", "--memory", "96M", "/usr/bin/python3", "-c", script), 0, b"bounded\n")
+
+
+@test
 def workers_may_be_chosen(c):
     for count in ("1", "2", "4"):
         want(c.hyla_run("run", "--workers", count, "dash", "-c", "echo a | cat | cat"), 0, b"a\n")

@@ -190,6 +190,7 @@ void sweep_ask(void);
 /* sandbox.c again */
 int sandbox_send_fds(int socket, char tag, const int *fds, uint32_t count);
 extern struct kernel_page *kernel_page;
+#define CLIENT_SPIN_TURNS 400u /* about 18 us: what a waiting stub may spin with a CPU to spare */
 
 /* loop.c */
 int loop_init(uint32_t workers, const char **why);

@@ -230,7 +230,11 @@ int sandbox_start(const char **why)
         return -errno;
     }
     kernel_page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, sandbox.kernel_page_fd, 0);
-    kernel_page->spin = loop_cpus > 1 ? 400 : 0;
+    if (kernel_page == MAP_FAILED) {
+        *why = "cannot map the sandbox's shared memory";
+        return -errno;
+    }
+    kernel_page->spin = loop_cpus > 1 ? CLIENT_SPIN_TURNS : 0;
     kernel_page->rewrite = !host_options.no_rewrite;
     sandbox.control = sockets[0];
     struct zygote_start start = {image, sockets[1], sandbox.kernel_page_fd};
@@ -245,6 +249,7 @@ int sandbox_start(const char **why)
     sandbox.control_watch = (struct host_watch){.fd = sandbox.control, .ready = control_ready};
     if (sandbox.listener.fd < 0) {
         int status = 0;
+        close(sandbox.control); /* ends the zygote if it stands and only its listener could not be fetched */
         waitpid(sandbox.zygote, &status, 0);
         *why = WIFEXITED(status) && WEXITSTATUS(status) == 103 ? "the host refuses a seccomp filter with a listener (Linux 5.0 or newer is needed)"
                                                                : "the sandbox's first process failed to start";

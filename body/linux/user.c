@@ -107,7 +107,7 @@ NORETURN static void user_resume(struct user_thread *user)
             user = thread->user;
             continue;
         }
-        uint32_t spin = running < loop_cpus ? 400 : 0;
+        uint32_t spin = running < loop_cpus ? CLIENT_SPIN_TURNS : 0;
         if (UNLIKELY(__atomic_load_n(&kernel_page->spin, __ATOMIC_RELAXED) != spin && loop_cpus > 1))
             __atomic_store_n(&kernel_page->spin, spin, __ATOMIC_RELAXED);
         hot_add(user);

@@ -17,6 +17,22 @@ stub_start:
     call zygote_main
     ud2
 
+/* The program's registers back; rip in rcx. All of it from memory, so that it can be done again from the start. */
+.macro restore_all
+    mov %gs:T_SLOT, %r11
+    mov S_RDI(%r11), %rdi
+    mov S_RSI(%r11), %rsi
+    mov S_RDX(%r11), %rdx
+    mov S_R10(%r11), %r10
+    mov S_R8(%r11), %r8
+    mov S_R9(%r11), %r9
+    mov S_RAX(%r11), %rax
+    mov S_RIP(%r11), %rcx
+    pushq %gs:T_EFLAGS
+    popfq
+    mov %gs:T_USER_RSP, %rsp
+.endm
+
     .text
     .globl fast_entry
 fast_entry:
@@ -53,36 +69,11 @@ fast_entry:
 stub_exit_begin:
     cmpl $0, %gs:T_PENDING
     jne fast_interrupted
-    mov %gs:T_SLOT, %r11
-    mov S_RDI(%r11), %rdi
-    mov S_RSI(%r11), %rsi
-    mov S_RDX(%r11), %rdx
-    mov S_R10(%r11), %r10
-    mov S_R8(%r11), %r8
-    mov S_R9(%r11), %r9
-    mov S_RAX(%r11), %rax
-    mov S_RIP(%r11), %rcx
-    pushq %gs:T_EFLAGS
-    popfq
-    mov %gs:T_USER_RSP, %rsp
+    restore_all
     jmp *%gs:T_RESUME
 stub_exit_end:
 
-/* Both: the program's registers back, rip in rcx, then an invalid instruction, which saves all of it. */
-.macro restore_all
-    mov %gs:T_SLOT, %r11
-    mov S_RDI(%r11), %rdi
-    mov S_RSI(%r11), %rsi
-    mov S_RDX(%r11), %rdx
-    mov S_R10(%r11), %r10
-    mov S_R8(%r11), %r8
-    mov S_R9(%r11), %r9
-    mov S_RAX(%r11), %rax
-    mov S_RIP(%r11), %rcx
-    pushq %gs:T_EFLAGS
-    popfq
-    mov %gs:T_USER_RSP, %rsp
-.endm
+/* Both: then an invalid instruction, which saves all of it. */
 fast_trap:
     restore_all
     .globl gate_trap

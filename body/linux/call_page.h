@@ -37,10 +37,15 @@
 #define CALL_PAGES_BASE 0x6ffc00000000ul
 #define KERNEL_PAGE_BASE 0x6ffe00000000ul /* read-only, shared by all clients */
 
-/* The table of rewritten sites: its addresses' third byte (0x06) is an invalid opcode in 64-bit mode. */
+/*
+ * The tables of rewritten sites, by form (stub/rewrite.c). A byte of each slot's address is 0x06, an invalid opcode in 64-bit
+ * mode: the third of form 1's, so that they fill 64 KiB, and the first of form 2's, so that they are 256 bytes apart.
+ */
 #define SITE_TABLE_BASE 0x60000ul
-#define SITE_TABLE_SIZE 0x10000ul
-#define SITE_TABLE_SLOTS (SITE_TABLE_SIZE / 8)
+#define SITE_TABLE_SLOTS_1 (0x10000ul / 8)
+#define SITE_TABLE_BASE_2 0x70000ul
+#define SITE_TABLE_SLOTS_2 (0x90000ul / 256)
+#define SITE_TABLE_SIZE 0xa0000ul
 
 #define CLIENT_THREADS_MAX 4096u
 #define CALL_SLOT_SIZE 8192u

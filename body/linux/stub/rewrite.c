@@ -1,21 +1,22 @@
 /*
  * Rewriting call sites, lazily and one at a time, so that the next call from there is a jump.
  *
- * Two forms are known. Both become `jmp *table_slot` (ff 24 25 and a 32-bit absolute address):
- *   form 1   b8 NR 0f 05                mov $nr,%eax; syscall             7 bytes
- *   form 2   0f 05 48 3d 0X f0 ff ff    syscall; cmp $-4096 or $-4095,%rax     8 bytes, the last becomes nop
- * The table lies where the third byte of every slot's address is 0x06, which is no instruction in 64-bit
- * mode: a thread that stands on the old syscall of a form 1 site faults there and is served as a trap.
- * Form 2 keeps 0x25 behind its call, a valid instruction, so a return to "after the call" is
- * moved to the thunk's tail (rewrite_resume) and a site that some jump nearby enters there is refused.
+ * Two forms are known. Both become a jump through a table in low memory:
+ *   form 1   b8 NR 0f 05                mov $nr,%eax; syscall               7 bytes
+ *       ->   ff 24 25 S0 S1 06 00       jmp *slot
+ *   form 2   0f 05 48 3d 0X f0 ff ff    syscall; cmp $-4096 or $-4095,%rax  8 bytes
+ *       ->   48 ff 24 25 06 S1 S2 00    jmp *slot, with an idle prefix
+ * 0x06 is no instruction in 64-bit mode. It stands where a thread goes on that was in the old instructions: on the call of
+ * form 1, which is then served as a trap; and two bytes behind the end of form 2's call, where a thread that returns
+ * from the host's handler arrives after `and $0x25,%al` (24 25). What that spoilt, al and the flags, is known: the result is
+ * what the handler returned with, the flags are what the comparison makes of it.
  *
  * A thunk is 64 bytes: what it stands for, then code that loads rcx (the address after the call) and r11
  * (where to go on), then, for form 2, the tail that does the comparison and goes back.
  *
- * Order of the writes, with other threads running (form 1 only): the byte on the old syscall first, then the middle, the
- * first byte last, each step made visible to all cores by membarrier(2) before the next. A form 2 site is rewritten only
- * while its address space has one thread: another one could be about to return from the host to "after the call", and
- * nothing can tell when it has.
+ * Other threads may be running in the site. Each byte is written so that all states in between are right, and each step is
+ * made visible to all cores by membarrier(2) before the next: write_site has the steps. A process that is forked in
+ * between keeps a half-written site, which goes on trapping.
  */
 #include "body/linux/stub/stub.h"
 
@@ -24,7 +25,7 @@
 #define MEMBARRIER_SYNC_CORE 32
 #define MEMBARRIER_REGISTER_SYNC_CORE 64
 
-#define TABLE_BYTE 0x06
+#define TABLE_BYTE 0x06 /* no instruction in 64-bit mode */
 #define THUNK_SIZE 64
 #define THUNK_TAIL 40
 #define REFUSED_SLOTS 512
@@ -34,16 +35,23 @@
 
 struct thunk {
     uint64_t site;
-    uint16_t form, complete; /* complete: the site is a jump */
+    uint16_t form, complete; /* complete: the site is a jump, and whatever stands in it has been written by us */
     uint32_t number; /* form 1: the call's; form 2: what is added to -4096 in the comparison */
     uint8_t code[THUNK_SIZE - 16];
 };
 _Static_assert(sizeof(struct thunk) == THUNK_SIZE, "thunk");
-_Static_assert(SITE_TABLE_SLOTS * THUNK_SIZE <= STUB_THUNKS_SIZE, "a thunk for every slot");
+_Static_assert((SITE_TABLE_SLOTS_1 + SITE_TABLE_SLOTS_2) * THUNK_SIZE <= STUB_THUNKS_SIZE, "a thunk for every slot");
 
-static struct thunk *const thunks = (void *)STUB_THUNKS_BASE;
-static uint64_t *const table = (void *)SITE_TABLE_BASE;
-static uint32_t table_used;
+/* By form: where its slots are, and its thunks, in the same order. */
+static struct table {
+    const uint64_t base, stride;
+    const uint32_t slots;
+    uint32_t used;
+    struct thunk *const thunks;
+} tables[3] = {
+    [1] = {SITE_TABLE_BASE, 8, SITE_TABLE_SLOTS_1, 0, (void *)STUB_THUNKS_BASE},
+    [2] = {SITE_TABLE_BASE_2 + TABLE_BYTE, 256, SITE_TABLE_SLOTS_2, 0, (void *)(STUB_THUNKS_BASE + SITE_TABLE_SLOTS_1 * THUNK_SIZE)},
+};
 static uint8_t trap_counts[TRAP_COUNTS]; /* by site, collisions do no harm */
 static uint32_t refused_count;
 static uint64_t refused[REFUSED_SLOTS];
@@ -119,11 +127,10 @@ int rewrite_form(uint64_t call_end)
         ++*count;
         return 0;
     }
-    if (!page->rewrite || entry_other == (void *)gate_slow || table_used >= SITE_TABLE_SLOTS || is_refused(call))
+    if (!page->rewrite || entry_other == (void *)gate_slow || is_refused(call))
         return 0;
     int form = form_of(call);
-    const struct call_pages_header *header = (void *)CALL_PAGES_BASE;
-    return form == 2 && header->threads > 1 ? 0 : form;
+    return tables[form].used < tables[form].slots ? form : 0;
 }
 
 /* A jump from the neighbourhood to `target`: looked for at every byte, so too often found rather than missed. */
@@ -199,22 +206,46 @@ static void synchronise(int concurrent)
 
 static void store_byte(uint64_t at, uint8_t byte) { __atomic_store_n((uint8_t *)at, byte, __ATOMIC_SEQ_CST); }
 
-static void write_site(uint64_t site, uint32_t slot_address, int form, int concurrent)
+static void write_form_1(uint64_t site, const uint8_t *bytes, int concurrent)
 {
-    uint8_t bytes[8] = {0xff, 0x24, 0x25, (uint8_t)slot_address, (uint8_t)(slot_address >> 8), (uint8_t)(slot_address >> 16),
-                        (uint8_t)(slot_address >> 24), 0x90};
-    if (form == 1) {
-        store_byte(site + 5, bytes[5]);
-        synchronise(concurrent);
-        for (int i = 1; i < 7; i++)
-            store_byte(site + (uint64_t)i, bytes[i]);
-        synchronise(concurrent);
-        store_byte(site, bytes[0]);
-        synchronise(concurrent);
-    } else {
-        for (int i = 7; i >= 0; i--)
-            store_byte(site + (uint64_t)i, bytes[i]);
-    }
+    store_byte(site + 5, bytes[5]); /* the old call traps as an invalid instruction */
+    synchronise(concurrent);
+    for (uint64_t i = 1; i < 7; i++)
+        store_byte(site + i, bytes[i]);
+    synchronise(concurrent);
+    store_byte(site, bytes[0]);
+    synchronise(concurrent);
+}
+
+/*
+ *   1. behind the call an invalid instruction: who arrives there is settled (rewrite_caught)
+ *   2. the rest of the comparison, where nobody is any more
+ *   3. the call itself an invalid instruction: who enters is served as a trap
+ *   4. the jump but for its first byte: who arrives behind the call goes on to the invalid instruction of 2
+ *   5. the first byte
+ */
+static void write_form_2(uint64_t site, const uint8_t *bytes, int concurrent)
+{
+    store_byte(site + 2, TABLE_BYTE);
+    synchronise(concurrent);
+    for (uint64_t i = 3; i < 8; i++)
+        store_byte(site + i, bytes[i]);
+    store_byte(site, TABLE_BYTE);
+    synchronise(concurrent);
+    store_byte(site + 1, bytes[1]);
+    store_byte(site + 2, bytes[2]);
+    synchronise(concurrent);
+    store_byte(site, bytes[0]);
+    synchronise(concurrent);
+}
+
+static void write_site(uint64_t site, uint32_t slot, int form, int concurrent)
+{
+    uint8_t bytes[8] = {0x48, 0xff, 0x24, 0x25, (uint8_t)slot, (uint8_t)(slot >> 8), (uint8_t)(slot >> 16), (uint8_t)(slot >> 24)};
+    if (form == 1)
+        write_form_1(site, bytes + 1, concurrent);
+    else
+        write_form_2(site, bytes, concurrent);
 }
 
 /* `call` is the address of the syscall instruction. The server has made sure that the page is private. */
@@ -223,10 +254,10 @@ long rewrite_site(uint64_t call, int concurrent)
     int form = form_of(call);
     uint64_t site = form == 1 ? call - 5 : call;
     uint64_t first_page = site & ~0xffful, last_page = (site + 7) & ~0xffful;
+    struct table *table = &tables[form];
     /* One at a time per process: concurrent requests of several threads are serialised by the server. */
-    if (form == 2 && concurrent)
-        return -16;
-    if (form == 0 || table_used >= SITE_TABLE_SLOTS || (form == 2 && entered_nearby(call + 2))) {
+    uint32_t index = table->used;
+    if (form == 0 || index >= table->slots || (form == 2 && entered_nearby(call + 2))) {
         rewrite_refuse(call);
         return -22;
     }
@@ -235,32 +266,41 @@ long rewrite_site(uint64_t call, int concurrent)
         peek(&number, site + 1, 4);
     else
         peek(&number, site + 4, 1);
-    uint32_t slot = table_used;
-    make_thunk(&thunks[slot], site, form, number);
-    __atomic_store_n(&table[slot], (uint64_t)thunks[slot].code, __ATOMIC_RELEASE);
+    struct thunk *thunk = &table->thunks[index];
+    uint64_t slot = table->base + index * table->stride;
+    make_thunk(thunk, site, form, number);
+    __atomic_store_n((uint64_t *)slot, (uint64_t)thunk->code, __ATOMIC_RELEASE);
     uint64_t size = last_page - first_page + 0x1000;
     if (host_call3(SYS_MPROTECT, first_page, size, 7) < 0) {
         rewrite_refuse(call);
         return -13;
     }
-    table_used = slot + 1;
-    write_site(site, (uint32_t)(uint64_t)&table[slot], form, concurrent);
-    __atomic_store_n(&thunks[slot].complete, 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&table->used, index + 1, __ATOMIC_RELEASE);
+    write_site(site, (uint32_t)slot, form, concurrent);
+    __atomic_store_n(&thunk->complete, 1, __ATOMIC_RELEASE);
     host_call3(SYS_MPROTECT, first_page, size, 5);
     return 0;
 }
 
-/* The thunk behind a rewritten site, or NULL. */
-static struct thunk *thunk_at(uint64_t site, uint32_t form)
+/* The thunk of a site, the youngest first, or NULL. */
+static struct thunk *thunk_of_site(uint64_t site, int form)
 {
-    uint8_t bytes[7];
-    if (!peek(bytes, site, sizeof bytes) || bytes[1] != 0x24 || bytes[2] != 0x25 || bytes[5] != TABLE_BYTE || bytes[6] != 0)
-        return 0;
-    uint32_t address = bytes[3] | (uint32_t)bytes[4] << 8 | (uint32_t)bytes[5] << 16;
-    uint32_t slot = (address - SITE_TABLE_BASE) / 8;
-    if (address % 8 || slot >= table_used || thunks[slot].site != site || thunks[slot].form != form)
-        return 0;
-    return &thunks[slot];
+    struct table *table = &tables[form];
+    for (uint32_t i = __atomic_load_n(&table->used, __ATOMIC_ACQUIRE); i-- > 0;)
+        if (table->thunks[i].site == site)
+            return &table->thunks[i];
+    return 0;
+}
+
+/* The thunk whose memory this is, or NULL. */
+static struct thunk *thunk_at(uint64_t address)
+{
+    for (int form = 1; form <= 2; form++) {
+        uint64_t index = (address - (uint64_t)tables[form].thunks) / THUNK_SIZE;
+        if (address >= (uint64_t)tables[form].thunks && index < tables[form].used)
+            return &tables[form].thunks[index];
+    }
+    return 0;
 }
 
 /* What the tail's comparison would do. */
@@ -272,37 +312,50 @@ static void settle_tail(struct host_context *context, const struct thunk *thunk)
     context->rip = thunk->site + 8;
 }
 
-/* Before going back to the program: "after the call" of a form 2 site is in its thunk now. */
-void rewrite_resume(struct host_context *context)
+/*
+ * A form 2 site that is being, or has been, rewritten: the context stands behind its call, or at the invalid instruction
+ * there, after `and $0x25,%al`. What does not fit the last result came here by ways of its own, and stays where it is.
+ */
+static int settle_behind_call(struct host_context *context, uint64_t result)
 {
-    uint8_t first;
-    if (table_used == 0 || !peek(&first, context->rip, 1) || first != 0x25)
-        return;
-    struct thunk *thunk = thunk_at(context->rip - 2, 2);
+    uint8_t byte;
+    if (tables[2].used == 0 || !peek(&byte, context->rip, 1) || (byte != TABLE_BYTE && byte != 0x24))
+        return 0;
+    struct thunk *thunk = thunk_of_site(context->rip - 2, 2);
+    if (!thunk && byte == TABLE_BYTE && context->rax == (result & ~0xdaul) && (thunk = thunk_of_site(context->rip - 4, 2)))
+        context->rax = result;
     if (thunk)
         settle_tail(context, thunk);
+    return thunk != 0;
 }
 
-void rewrite_settle(struct host_context *context)
+/* Entered from a thunk: begin again at the site. r11 says which: form 1 goes on behind the site, form 2 in the tail. */
+static void settle_entry(struct host_context *context)
+{
+    uint64_t rip = context->rip;
+    struct thunk *thunk = thunk_at(context->r11);
+    if (thunk) {
+        if (rip != (uint64_t)fast_entry && rip >= (uint64_t)local_getpid)
+            context->rax = rip >= (uint64_t)local_futex ? 202 : rip >= (uint64_t)local_gettid ? 186 : 39;
+    } else {
+        thunk = thunk_of_site(context->r11 - 7, 1);
+    }
+    if (thunk)
+        context->rip = thunk->site;
+}
+
+void rewrite_settle(struct host_context *context, uint64_t result)
 {
     uint64_t rip = context->rip;
     if ((rip >= (uint64_t)local_begin && rip < (uint64_t)local_end) || rip == (uint64_t)fast_entry) {
-        /* Entered from a thunk: begin again at the site. r11 says which: form 1 goes on behind the site, form 2 in the tail. */
-        uint64_t resume = context->r11;
-        if (resume >= STUB_THUNKS_BASE && resume < STUB_THUNKS_BASE + (uint64_t)table_used * THUNK_SIZE) {
-            context->rip = thunks[(resume - STUB_THUNKS_BASE) / THUNK_SIZE].site;
-            if (rip != (uint64_t)fast_entry && rip >= (uint64_t)local_getpid)
-                context->rax = rip >= (uint64_t)local_futex ? 202 : rip >= (uint64_t)local_gettid ? 186 : 39;
-        } else if (thunk_at(resume - 7, 1)) {
-            context->rip = resume - 7;
-        }
+        settle_entry(context);
         return;
     }
-    if (rip < STUB_THUNKS_BASE || rip >= STUB_THUNKS_BASE + (uint64_t)table_used * THUNK_SIZE)
-        return;
-    struct thunk *thunk = &thunks[(rip - STUB_THUNKS_BASE) / THUNK_SIZE];
+    struct thunk *thunk = thunk_at(rip);
     uint64_t offset = (rip - STUB_THUNKS_BASE) % THUNK_SIZE;
-    if (thunk->form == 2 && offset == THUNK_TAIL)
+    if (!thunk)
+        settle_behind_call(context, result);
+    else if (thunk->form == 2 && offset == THUNK_TAIL)
         settle_tail(context, thunk);
     else if (thunk->form == 2 && offset > THUNK_TAIL)
         context->rip = thunk->site + 8;
@@ -310,16 +363,15 @@ void rewrite_settle(struct host_context *context)
         context->rip = thunk->site;
 }
 
-/* A fault on a site whose first writes have just been made by another thread, or on a rewritten form 1 site's old call. */
-int rewrite_caught_between(struct host_context *context)
+enum rewrite_caught rewrite_caught(struct host_context *context, uint64_t result)
 {
-    for (uint32_t i = table_used; i-- > 0;) {
-        struct thunk *thunk = &thunks[i];
-        if (thunk->form != 1 || thunk->site + 5 != context->rip)
-            continue;
+    struct thunk *thunk = thunk_of_site(context->rip - 5, 1);
+    if (thunk) {
         if (!__atomic_load_n(&thunk->complete, __ATOMIC_ACQUIRE))
             context->rax = thunk->number; /* what was moved into eax may have been half written */
-        return 1;
+        return REWRITE_CALL;
     }
-    return 0;
+    if (thunk_of_site(context->rip, 2))
+        return REWRITE_CALL;
+    return settle_behind_call(context, result) ? REWRITE_SETTLED : REWRITE_NONE;
 }

@@ -432,7 +432,7 @@ static void serve(struct stub_thread *self, struct host_context *context)
             load_registers(context, slot);
         else
             context->rax = slot->rax;
-        rewrite_resume(context);
+        self->result = context->rax;
         return;
     }
 }
@@ -525,7 +525,7 @@ static void on_interrupt(struct stub_thread *self, struct host_context *context)
         self->pending = 1;
         return;
     }
-    rewrite_settle(context);
+    rewrite_settle(context, self->result);
     trapped(self, context, SLOT_KIND_INTERRUPT);
 }
 
@@ -556,11 +556,13 @@ static void on_fault(struct stub_thread *self, int signal, const struct host_sig
         serve(self, context);
         return;
     }
-    if (signal == SIG_ILL && rewrite_caught_between(context)) {
+    enum rewrite_caught caught = signal == SIG_ILL ? rewrite_caught(context, self->result) : REWRITE_NONE;
+    if (caught == REWRITE_CALL) {
         context->rip += 2;
         trapped_call(self, context, 0);
-        return;
     }
+    if (caught != REWRITE_NONE)
+        return;
     if (in_stub(rip)) /* somebody jumped here with made-up registers, or tore the stub's memory down */
         host_call3(SYS_EXIT_GROUP, 128 + signal, 0, 0);
     struct call_slot *slot = self->slot;
@@ -581,6 +583,7 @@ void stub_signal(int signal, const struct host_siginfo *info, struct host_contex
         on_interrupt(self, context);
     else if (info->code > 0)
         on_fault(self, signal, info, context);
+    self->result = context->rax;
 }
 
 /* --- start ------------------------------------------------------------------------------------------- */

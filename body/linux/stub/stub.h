@@ -63,6 +63,7 @@ struct stub_thread {
     uint32_t pending; /* an interrupt arrived while in the stub */
     uint32_t index;
     uint64_t scratch;
+    uint64_t result; /* rax as the last handler returned with: see rewrite.c */
     uint32_t hello; /* this thread is a new host process and has to say so */
     int fds[STUB_FD_REGISTERS];
     uint32_t fd_count;
@@ -114,11 +115,18 @@ static inline struct stub_thread *stub_self(void)
 /* rewrite.c */
 long rewrite_site(uint64_t site, int concurrent);
 int rewrite_form(uint64_t call_end); /* 0: cannot be rewritten */
-/* Moves a context that stands in a thunk, a local answer or behind a rewritten site to where a program's would be. */
-void rewrite_settle(struct host_context *context);
-void rewrite_resume(struct host_context *context);
-/* True when the context stands on the old call instruction of a rewritten site. */
-int rewrite_caught_between(struct host_context *context);
+/*
+ * Moves a context that stands in a thunk, a local answer or behind a rewritten site's call to where a program's would be.
+ * result: what the thread last went back to the program with.
+ */
+void rewrite_settle(struct host_context *context, uint64_t result);
+/* An invalid instruction in the middle of a rewritten site: what to do. */
+enum rewrite_caught {
+    REWRITE_NONE,    /* it is the program's own */
+    REWRITE_CALL,    /* a call that begins at this instruction, two bytes long */
+    REWRITE_SETTLED, /* go on: the context has been moved behind the site */
+};
+enum rewrite_caught rewrite_caught(struct host_context *context, uint64_t result);
 void rewrite_refuse(uint64_t site);
 void rewrite_disable(void);
 void rewrite_init(void);

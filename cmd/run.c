@@ -146,7 +146,7 @@ static int run(int argc, char **argv)
         return code;
     user_umask = umask(0);
     const char *why = NULL;
-    struct host_options host = {.workers = options.workers, .memory = options.memory, .verbose = options.verbose, .no_rewrite = options.no_rewrite,
+    struct host_options host = {.workers = options.workers, .memory = options.memory, .verbose = options.verbose, .no_rewrite = options.no_rewrite, .no_local_waits = options.trace,
                                 .no_vm_access = options.no_vm_access, .no_namespaces = options.no_namespaces};
     int error = run_signals_block();
     if (!error)

@@ -165,6 +165,16 @@ void body_user_fp_reset(struct thread *thread);
 void body_user_kick(struct thread *thread);
 /* The calling thread's user side ends; it will not return to user mode. `last`: the address space goes with it. */
 void body_user_exit(bool last);
+/*
+ * A body may let threads of one address space wait for private futex words, and wake each other, without the kernel: it
+ * must have the waits that an interruption ends come to the kernel. These reach such waiters of the calling thread's
+ * address space: up to `count` whose bitset meets `bitset` are woken; up to `wake` are woken and up to `move` of the rest
+ * moved. How many they were; 0 in a body that has none. May suspend.
+ */
+int64_t body_user_futex_wake(uaddr_t address, uint32_t count, uint32_t bitset);
+int64_t body_user_futex_requeue(uaddr_t from, uaddr_t to, uint32_t wake, uint32_t move);
+/* The thread waits in such a way, as far as can be told. */
+bool body_user_asleep(struct thread *thread);
 /* Interval CPU time the user side has used, ns: user and system as the host counts them. */
 void body_user_cpu_time(struct thread *thread, uint64_t *user_ns, uint64_t *system_ns);
 /* Tells the body values that programs may read without a call. */

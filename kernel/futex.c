@@ -317,6 +317,11 @@ int64_t futex_bucket_wake_locked(struct futex_bucket *bucket, const struct futex
     return woken;
 }
 
+int64_t futex_wake_outside(struct futex_word word, uint32_t count, uint32_t bitset)
+{
+    return word.shared || !count ? 0 : body_user_futex_wake(word.address, count, bitset);
+}
+
 int64_t futex_wake(struct futex_word word, uint32_t count, uint32_t bitset)
 {
     struct futex_bucket *bucket;
@@ -335,5 +340,5 @@ int64_t futex_wake(struct futex_word word, uint32_t count, uint32_t bitset)
         spin_unlock(&bucket->lock);
     }
     futex_key_put(&key);
-    return woken;
+    return woken < 0 ? woken : woken + futex_wake_outside(word, (uint32_t)(count - woken), bitset);
 }

@@ -81,6 +81,9 @@ void futex_entry_take_locked(struct futex_entry *entry);
 /* Wakes up to `count` entries under the key whose bitset meets `bitset`. How many, or -EINVAL at one that waits for PI. */
 int64_t futex_bucket_wake_locked(struct futex_bucket *bucket, const struct futex_key *key, uint32_t count, uint32_t bitset);
 
+/* What a body lets wait without the kernel (body.h): the rest of a wake. No lock held; may suspend. */
+int64_t futex_wake_outside(struct futex_word word, uint32_t count, uint32_t bitset);
+
 /* The calling thread's address space. */
 struct aspace *futex_aspace(void);
 /* Makes the word's page present: 0, -EFAULT, or -EINTR when the thread is being killed (so that retries end). */

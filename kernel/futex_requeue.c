@@ -100,6 +100,20 @@ static int lock_and_check(struct key_pair *pair, uaddr_t address, const uint32_t
     return error;
 }
 
+/*
+ * The rest of a requeue that woke and moved `done`: of what waits outside (body.h). What cannot be moved there, onto a
+ * shared word, is woken instead, as any waiter may be.
+ */
+static int64_t requeue_outside(struct futex_word from, struct futex_word to, int32_t wake, int32_t move, int64_t done)
+{
+    int64_t woken = done < wake ? done : wake;
+    uint32_t wake_left = (uint32_t)(wake - woken), move_left = (uint32_t)(move - (done - woken));
+
+    if (from.shared || to.shared)
+        return futex_wake_outside(from, wake_left + move_left, FUTEX_BITSET_ALL);
+    return body_user_futex_requeue(from.address, to.address, wake_left, move_left);
+}
+
 int64_t futex_requeue(struct futex_word from, struct futex_word to, int32_t wake, int32_t move, const uint32_t *expected)
 {
     struct key_pair pair;
@@ -126,7 +140,7 @@ int64_t futex_requeue(struct futex_word from, struct futex_word to, int32_t wake
         pair_unlock(&pair);
     }
     pair_put(&pair);
-    return result;
+    return result < 0 ? result : result + requeue_outside(from, to, wake, move, result);
 }
 
 /* --- wake-op ----------------------------------------------------------------------------------------- */
@@ -237,7 +251,10 @@ int64_t futex_wake_op(struct futex_word first, struct futex_word second, uint32_
         more = futex_bucket_wake_locked(pair.second_bucket, &pair.second, wake_second, FUTEX_BITSET_ALL);
     pair_unlock(&pair);
     pair_put(&pair);
-    if (woken < 0)
-        return woken;
-    return more < 0 ? more : woken + more;
+    if (woken < 0 || more < 0)
+        return woken < 0 ? woken : more;
+    woken += futex_wake_outside(first, (uint32_t)(wake_first - woken), FUTEX_BITSET_ALL);
+    if (compares(&op, (int32_t)old))
+        woken += more + futex_wake_outside(second, (uint32_t)(wake_second - more), FUTEX_BITSET_ALL);
+    return woken;
 }

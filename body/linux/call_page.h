@@ -82,6 +82,7 @@ enum slot_flags {
     SLOT_KIND_MASK = 0xff,
     SLOT_TRAPPED = 0x100,    /* the thread is in a host signal handler (or has not started): all registers can be set */
     SLOT_REWRITABLE = 0x200, /* the call came from a site whose form could be rewritten */
+    SLOT_CPU_SHIFT = 16,     /* the CPU that the client posted on: a hint */
 };
 
 enum slot_base_changes { SLOT_SET_FS = 1, SLOT_SET_GS = 2 };
@@ -117,6 +118,8 @@ struct stub_command {
 
 #define STUB_COMMANDS_MAX 32
 #define CALL_WINDOW_BYTES 240
+#define SLOT_QUICK 4u
+#define SLOT_QUICK_CYCLES 250000u /* about 100 us: a few times what waking an idle CPU costs */
 #define STUB_FD_REGISTERS 16
 
 struct call_slot {
@@ -144,10 +147,12 @@ struct call_slot {
     /* Written by the server: with SLOT_CONTEXT, set these too. */
     uint32_t base_changes; /* SLOT_SET_FS | SLOT_SET_GS */
     uint64_t fs_base, gs_base;
+    uint32_t asleep; /* written by the client: it waits without the kernel, see sleepers */
     /* Memory that the call reads, handed over with it: a copy of [window_address, + window_size). */
     uint64_t window_address __attribute__((aligned(64)));
     uint32_t window_size;
     uint32_t cpu; /* where the client went to sleep: a hint */
+    uint32_t quick; /* how often in a row it was awake for a short time only before it slept again, at most SLOT_QUICK: a hint */
     uint8_t window[CALL_WINDOW_BYTES];
     struct stub_command commands[STUB_COMMANDS_MAX] __attribute__((aligned(64)));
     uint8_t data[4096] __attribute__((aligned(4096)));
@@ -156,9 +161,11 @@ _Static_assert(sizeof(struct call_slot) == CALL_SLOT_SIZE, "a slot is two pages"
 
 struct call_pages_header {
     uint64_t pending[CLIENT_THREADS_MAX / 64]; /* slots posted since the doorbell was last answered */
-    uint32_t threads;                          /* how many there are, as the server last knew: a hint */
-    uint8_t padding[CALL_PAGES_CENSUS - CLIENT_THREADS_MAX / 8 - 4];
+    uint8_t padding[CALL_PAGES_CENSUS - CLIENT_THREADS_MAX / 8];
     uint32_t census[256]; /* waiters of private futexes, by hash: kernel/futex.h says why a zero here means nobody */
+    /* Written by the client: threads that wait for private futexes without the kernel (stub/futex.c), by the same hash; all. */
+    uint32_t sleepers[256];
+    uint32_t asleep, sleepers_moved;
 };
 _Static_assert(sizeof(struct call_pages_header) <= CALL_PAGES_HEADER_SIZE, "the header is one page");
 
@@ -168,6 +175,7 @@ _Static_assert(sizeof(struct call_pages_header) <= CALL_PAGES_HEADER_SIZE, "the 
 struct kernel_page {
     uint32_t spin; /* how many turns a waiting client may spin before it sleeps: 0 with no CPU to spare */
     uint32_t rewrite;
+    uint32_t local_waits; /* waits for private futexes need not come to the kernel */
     /* By call number: the argument that points to what the call reads, and the one that says how much (the same: unknown). */
     struct {
         uint8_t pointer, length; /* 1 to 6; 0: none */

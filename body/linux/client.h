@@ -32,6 +32,8 @@
 #include "kernel/task.h"
 #include "kernel/thread.h"
 
+#include <sched.h>
+
 struct client;
 
 struct host_process {
@@ -157,6 +159,8 @@ bool hot_poll(void);
 void hot_leave(void); /* before sleeping: stops polling; may claim */
 /* Something is on the list, and no stub has just been woken that needs this worker's CPU to run. Asked once per idling. */
 bool hot_worth_spinning(void);
+/* Of the threads in user mode, how many of the listed threads' clients are asleep there. A hint. */
+uint32_t hot_asleep(void);
 void hot_mark_blocked(void); /* tells the stubs of listed threads whose calls wait to sleep at once */
 
 /* command.c: may suspend */
@@ -171,7 +175,14 @@ int user_make_trapped(struct user_thread *user);
 /* Changes thread->user; who looks at another thread's goes through user_of. */
 void user_attach(struct thread *thread, struct user_thread *user);
 struct user_thread *user_of(struct thread *thread); /* a reference, or NULL */
+/* Narrows the thread's host affinity to one CPU: false if that cannot be. Back to all of the server's. */
+bool user_place(struct user_thread *user, uint32_t cpu);
+void user_place_anywhere(struct user_thread *user);
 void user_learn_fp_size(const struct client *client);
+
+/* sleepers.c */
+/* How many of its threads wait without the kernel, as the client says: a hint. */
+uint32_t client_asleep(const struct client *client);
 
 /* sandbox.c */
 int sandbox_start(const char **why);
@@ -195,6 +206,7 @@ extern struct kernel_page *kernel_page;
 /* loop.c */
 int loop_init(uint32_t workers, const char **why);
 extern uint32_t loop_workers, loop_cpus;
+extern cpu_set_t loop_cpu_set; /* where the server and its clients may run */
 extern struct atomic32 users_running; /* threads in user mode */
 extern struct host_statistics statistics;
 extern struct host_options host_options;

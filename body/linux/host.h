@@ -31,6 +31,7 @@ struct host_options {
     uint64_t memory;     /* 0: no limit. Of the sandbox; here the host's stand-in for a guest that maps without asking */
     bool verbose;
     bool no_rewrite;     /* leave every call site trapping (tests, benchmarks) */
+    bool no_local_waits; /* waits for private futexes come to the kernel, though the stub could do them (traces) */
     bool no_namespaces;  /* as where the host allows none: a guardian stands behind the sandbox (tests) */
     bool no_vm_access;   /* do without process_vm_readv/writev (tests; other places forbid it) */
 };
@@ -47,7 +48,7 @@ int host_run(void (*first)(void *argument), void *argument);
 void host_stop(int status);
 
 struct host_statistics {
-    uint64_t calls_served, calls_by_page_poll, doorbells, s2c_rounds, traps, sites_rewritten, kicks, host_calls_pooled;
+    uint64_t calls_served, calls_by_page_poll, doorbells, s2c_rounds, traps, sites_rewritten, kicks, pulls, host_calls_pooled;
 };
 void host_statistics_read(struct host_statistics *statistics);
 

@@ -33,6 +33,7 @@
 #define LUCK_PROBE 16u
 
 uint32_t loop_workers, loop_cpus;
+cpu_set_t loop_cpu_set;
 struct atomic32 users_running;
 struct host_statistics statistics;
 struct host_options host_options;
@@ -182,7 +183,7 @@ static bool handle_events(int timeout)
 static bool spare_cpu(void)
 {
     uint32_t used = atomic32_load_relaxed(&users_running) + atomic32_load_relaxed(&loop.busy) + atomic32_load_relaxed(&loop.spinners);
-    return used < loop_cpus;
+    return used < loop_cpus || used - hot_asleep() < loop_cpus;
 }
 
 /*
@@ -311,8 +312,7 @@ static void timer_ready(UNUSED struct host_watch *watch, UNUSED uint32_t events)
 
 int loop_init(uint32_t workers, const char **why)
 {
-    cpu_set_t set;
-    loop_cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? (uint32_t)CPU_COUNT(&set) : 1;
+    loop_cpus = sched_getaffinity(0, sizeof loop_cpu_set, &loop_cpu_set) == 0 ? (uint32_t)CPU_COUNT(&loop_cpu_set) : 1;
     loop_workers = workers ? workers : loop_cpus;
     if (loop_workers > WORKERS_MAX)
         loop_workers = WORKERS_MAX;

@@ -21,6 +21,7 @@
 
 struct hot_list {
     bool woke_here; /* a stub that slept on this CPU was woken: it waits for the CPU */
+    uint32_t caller_cpu; /* where the last post claimed here came from */
     uint32_t count;
     struct user_thread *users[HOT_MAX];
 };
@@ -53,6 +54,7 @@ static bool claim(struct user_thread *user, uint32_t word)
     if (!atomic32_cas(&user->mode, &word, mode_with(word, MODE_KERNEL)))
         return false;
     if (mode_of(word) == MODE_USER) {
+        hot_self()->caller_cpu = __atomic_load_n(&user->slot->kind, __ATOMIC_RELAXED) >> SLOT_CPU_SHIFT;
         enter_kernel(user);
     } else {
         atomic32_store(&user->done, 1);
@@ -96,6 +98,28 @@ void mode_stay_in_kernel(struct user_thread *user)
 }
 
 /*
+ * Wakes a sleeping stub, and says where. Programs that answer each other, so that each is awake for a short time only, do
+ * best on one CPU: waking an idle one costs more than they run (and keeps another from sleeping deeper). The host does not
+ * know that the one that called is about to sleep, so the woken one's affinity is narrowed for the moment of the wake;
+ * it stays there by itself then, and may be moved again by the host's balancing when it should come to run for long.
+ */
+static void wake_stub(struct user_thread *user, struct call_slot *slot)
+{
+    struct hot_list *hot = hot_self();
+    uint32_t cpu = __atomic_load_n(&slot->cpu, __ATOMIC_RELAXED);
+    bool pull = loop_cpus > 1 && cpu != hot->caller_cpu && __atomic_load_n(&slot->quick, __ATOMIC_RELAXED) >= SLOT_QUICK &&
+                user_place(user, hot->caller_cpu);
+    syscall(SYS_futex, &slot->state, FUTEX_WAKE, 1, NULL, NULL, 0);
+    if (pull) {
+        user_place_anywhere(user);
+        cpu = hot->caller_cpu;
+        STATISTIC(pulls, 1);
+    }
+    if (cpu == current_cpu_hint())
+        hot->woke_here = true;
+}
+
+/*
  * Publishes the answer, then moves the mode on. In that order: as long as the old post stands in the slot nobody may claim
  * it again. What is posted in between, and could not be claimed by who noticed it, is found on this worker's hot list,
  * which the caller has put the slot on (hot_add) and which is looked at before the worker sleeps.
@@ -108,11 +132,8 @@ void post_answer(struct user_thread *user, uint32_t state, enum user_mode mode)
         __atomic_store_n(&slot->blocked, 0, __ATOMIC_RELAXED);
     }
     uint32_t old = __atomic_exchange_n(&slot->state, state, __ATOMIC_SEQ_CST);
-    if (old == SLOT_POSTED_SLEEPING) {
-        syscall(SYS_futex, &slot->state, FUTEX_WAKE, 1, NULL, NULL, 0);
-        if (__atomic_load_n(&slot->cpu, __ATOMIC_RELAXED) == current_cpu_hint())
-            hot_self()->woke_here = true;
-    }
+    if (old == SLOT_POSTED_SLEEPING)
+        wake_stub(user, slot);
     if (mode == MODE_KERNEL)
         return;
     atomic32_store(&user->mode, mode_with(atomic32_load_relaxed(&user->mode), mode));
@@ -158,6 +179,19 @@ bool hot_worth_spinning(void)
     bool woke_here = hot->woke_here;
     hot->woke_here = false;
     return hot->count > 0 && !woke_here;
+}
+
+uint32_t hot_asleep(void)
+{
+    struct hot_list *hot = hot_self();
+    uint32_t asleep = 0;
+    for (uint32_t i = 0; i < hot->count; i++) {
+        uint32_t before = 0;
+        while (before < i && hot->users[before]->client != hot->users[i]->client)
+            before++;
+        asleep += before == i ? client_asleep(hot->users[i]->client) : 0;
+    }
+    return asleep;
 }
 
 bool hot_poll(void)

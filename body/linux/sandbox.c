@@ -236,6 +236,7 @@ int sandbox_start(const char **why)
     }
     kernel_page->spin = loop_cpus > 1 ? CLIENT_SPIN_TURNS : 0;
     kernel_page->rewrite = !host_options.no_rewrite;
+    kernel_page->local_waits = !host_options.no_local_waits;
     sandbox.control = sockets[0];
     struct zygote_start start = {image, sockets[1], sandbox.kernel_page_fd};
     sandbox.zygote = spawn_zygote(&start);

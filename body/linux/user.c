@@ -107,7 +107,7 @@ NORETURN static void user_resume(struct user_thread *user)
             user = thread->user;
             continue;
         }
-        uint32_t spin = running < loop_cpus ? CLIENT_SPIN_TURNS : 0;
+        uint32_t spin = running - client_asleep(user->client) < loop_cpus ? CLIENT_SPIN_TURNS : 0;
         if (UNLIKELY(__atomic_load_n(&kernel_page->spin, __ATOMIC_RELAXED) != spin && loop_cpus > 1))
             __atomic_store_n(&kernel_page->spin, spin, __ATOMIC_RELAXED);
         hot_add(user);
@@ -285,8 +285,7 @@ struct user_thread *user_of(struct thread *thread)
 
 static void count_threads(struct client *client, int change)
 {
-    uint32_t count = atomic32_add(&client->thread_count, (uint32_t)change) + (uint32_t)change;
-    __atomic_store_n(&client->pages->threads, count, __ATOMIC_RELAXED);
+    atomic32_add(&client->thread_count, (uint32_t)change);
 }
 
 /* --- making ------------------------------------------------------------------------------------------ */
@@ -522,6 +521,19 @@ static void signal_stub(struct user_thread *user)
         syscall(SYS_tgkill, pid, tid, STUB_INTERRUPT_SIGNAL);
     }
 }
+
+bool user_place(struct user_thread *user, uint32_t cpu)
+{
+    cpu_set_t set;
+    if (cpu >= CPU_SETSIZE || !CPU_ISSET(cpu, &loop_cpu_set))
+        return false;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    int32_t tid = outer_tid(user);
+    return tid > 0 && sched_setaffinity(tid, sizeof set, &set) == 0;
+}
+
+void user_place_anywhere(struct user_thread *user) { sched_setaffinity(outer_tid(user), sizeof loop_cpu_set, &loop_cpu_set); }
 
 void body_user_kick(struct thread *thread)
 {

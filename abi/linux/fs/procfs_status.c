@@ -6,6 +6,7 @@
 #include "abi/linux/fs/procfs.h"
 #include "abi/linux/fs/vfs.h"
 #include "abi/linux/tty.h"
+#include "kernel/body.h"
 #include "kernel/string.h"
 
 #define TICK_NS 10000000u /* USER_HZ is 100 */
@@ -32,7 +33,9 @@ static void read_place(struct process *process, struct place *place)
 static char thread_letter(const struct lthread *thread)
 {
     uint32_t cpu;
-    return thread && thread->thread && thread_waits(thread->thread, &cpu) ? 'S' : 'R';
+    if (!thread || !thread->thread)
+        return 'R';
+    return thread_waits(thread->thread, &cpu) || body_user_asleep(thread->thread) ? 'S' : 'R';
 }
 
 static uint32_t last_cpu(const struct lthread *thread)

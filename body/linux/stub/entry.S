@@ -118,7 +118,8 @@ local_getppid:
     jmp *%r11
 /*
  * Private futex calls that end at once (from form 2 sites only: flags are dead). A wait whose word differs: EAGAIN. A
- * wake while the census knows no waiter: 0; the fence orders the program's store before the look.
+ * wake while neither the kernel's census nor the stub (futex.c) knows a waiter: 0; the fence orders the program's store
+ * before the look.
  */
 local_futex:
     test $3, %dil
@@ -156,7 +157,9 @@ local_futex_word:
     movzbl %al, %eax
     movabs $CENSUS_ADDRESS, %rcx
     cmpl $0, (%rcx, %rax, 4)
-    mov %gs:T_SCRATCH, %rcx
+    jne 2f
+    cmpl $0, SLEEPERS_FROM_CENSUS(%rcx, %rax, 4)
+2:  mov %gs:T_SCRATCH, %rcx
     mov $202, %eax
     jne fast_entry
     xor %eax, %eax
@@ -234,6 +237,24 @@ stub_cas_begin:
     lock cmpxchg %edx, (%rdi)
 stub_cas_end:
     mov %eax, %eax
+    ret
+
+/*
+ * long stub_futex_wait(word, operation, value, timeout, self, bitset). An interrupt between the look for an earlier one and
+ * the call itself is moved to stub_futex_wait_interrupted; one that comes later ends the call.
+ */
+    .globl stub_futex_wait, stub_futex_wait_begin, stub_futex_wait_end, stub_futex_wait_interrupted
+stub_futex_wait:
+    mov %rcx, %r10
+stub_futex_wait_begin:
+    cmpl $0, T_PENDING(%r8)
+    jne stub_futex_wait_interrupted
+    mov $202, %eax
+    syscall
+stub_futex_wait_end:
+    ret
+stub_futex_wait_interrupted:
+    mov $-4, %rax
     ret
 
 /* What the compiler may call for structures. */

@@ -36,6 +36,7 @@ CHECK_OFFSET(struct stub_thread, pending, T_PENDING);
 CHECK_OFFSET(struct stub_thread, scratch, T_SCRATCH);
 _Static_assert(offsetof(struct call_slot, r9) == offsetof(struct call_slot, rdi) + 40, "arguments in order");
 _Static_assert(CENSUS_ADDRESS == CALL_PAGES_BASE + CALL_PAGES_CENSUS, "census");
+CHECK_OFFSET(struct call_pages_header, sleepers, CALL_PAGES_CENSUS + SLEEPERS_FROM_CENSUS);
 CHECK_OFFSET(struct call_pages_header, census, CALL_PAGES_CENSUS);
 CHECK_OFFSET(struct call_slot, kind, S_KIND);
 CHECK_OFFSET(struct call_slot, rax, S_RAX);
@@ -64,14 +65,14 @@ static void ring(struct stub_thread *self)
 
 static void post(struct stub_thread *self, struct call_slot *slot, uint32_t kind)
 {
-    slot->kind = kind;
+    slot->kind = kind | current_cpu_hint() << SLOT_CPU_SHIFT;
     __atomic_store_n(&slot->state, SLOT_POSTED, __ATOMIC_SEQ_CST);
     if (!__atomic_load_n(&slot->polled, __ATOMIC_SEQ_CST))
         ring(self);
 }
 
 /* Spins while a CPU is to spare and the server says it will be quick; then sleeps on the state word. */
-static uint32_t wait_answer(struct call_slot *slot)
+static uint32_t wait_answer(struct stub_thread *self, struct call_slot *slot)
 {
     for (uint32_t turn = kernel_page->spin; turn > 0; turn--) {
         uint32_t state = word_load(&slot->state);
@@ -82,11 +83,14 @@ static uint32_t wait_answer(struct call_slot *slot)
         __builtin_ia32_pause();
     }
     slot->cpu = current_cpu_hint();
+    stub_falls_asleep(self);
     for (;;) {
         uint32_t state = SLOT_POSTED;
         __atomic_compare_exchange_n(&slot->state, &state, SLOT_POSTED_SLEEPING, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-        if (state >= SLOT_ANSWERED)
+        if (state >= SLOT_ANSWERED) {
+            stub_woke_up(self);
             return state;
+        }
         host_call6(SYS_FUTEX, (long)&slot->state, 0 /* FUTEX_WAIT */, SLOT_POSTED_SLEEPING, 0, 0, 0);
     }
 }
@@ -422,7 +426,7 @@ static void serve(struct stub_thread *self, struct host_context *context)
 {
     struct call_slot *slot = self->slot;
     for (;;) {
-        uint32_t state = wait_answer(slot);
+        uint32_t state = wait_answer(self, slot);
         if (state == SLOT_COMMAND) {
             carry_out_all(self, slot, context);
             post(self, slot, SLOT_KIND_DONE | SLOT_TRAPPED);
@@ -441,10 +445,15 @@ static void serve(struct stub_thread *self, struct host_context *context)
 int stub_fast_call(struct call_slot *slot)
 {
     struct stub_thread *self = stub_self();
+    if (slot->rax == SYS_FUTEX) {
+        struct futex_call call = {slot->rdi, (uint32_t)slot->rsi, slot->rdx, slot->r10, slot->r8, slot->r9, &slot->rax};
+        if (futex_call_local(self, &call))
+            return 0;
+    }
     fill_window(slot);
     post(self, slot, SLOT_KIND_CALL);
     for (;;) {
-        uint32_t state = wait_answer(slot);
+        uint32_t state = wait_answer(self, slot);
         if (state != SLOT_COMMAND)
             return 0;
         if (slot->commands[0].operation == STUB_TRAP)
@@ -474,22 +483,13 @@ static void trapped(struct stub_thread *self, struct host_context *context, uint
 static int in_range(uint64_t rip, const char *begin, const char *end) { return rip >= (uint64_t)begin && rip < (uint64_t)end; }
 static int in_stub(uint64_t rip) { return rip >= STUB_IMAGE_BASE && rip < STUB_IMAGE_BASE + STUB_TEXT_SIZE; }
 
-/* The private futex calls that end at once, as in entry.S: 1 when answered. */
+/* The private futex calls that do not sleep: interrupts are blocked here. */
 static int local_futex_trapped(struct host_context *context)
 {
-    uint64_t address = context->rdi;
-    uint32_t operation = (uint32_t)context->rsi, word;
-    if ((address & 3) || address >> 47)
-        return 0;
-    if (operation == 129) {
-        uint32_t bucket = (uint32_t)((address >> 2) ^ (address >> 10) ^ (address >> 18)) & 255;
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
-        if (__atomic_load_n(&pages_header->census[bucket], __ATOMIC_RELAXED))
-            return 0;
-        context->rax = 0;
+    struct futex_call call = {context->rdi, (uint32_t)context->rsi, context->rdx, context->r10, context->r8, context->r9, &context->rax};
+    if (futex_call_local(0, &call))
         return 1;
-    }
-    if (operation != 128 || context->r10 || stub_copy(&word, (void *)address, 4) || word == (uint32_t)context->rdx)
+    if (call.operation != 128 || call.timeout || !futex_word_differs(call.address, (uint32_t)call.value))
         return 0;
     context->rax = (uint64_t)-11;
     return 1;
@@ -518,6 +518,11 @@ static void on_interrupt(struct stub_thread *self, struct host_context *context)
     if (in_range(context->rip, stub_exit_begin, stub_exit_end)) {
         context->rip = (uint64_t)stub_exit_begin;
         context->rsp = (uint64_t)self->stack;
+        self->pending = 1;
+        return;
+    }
+    if (in_range(context->rip, stub_futex_wait_begin, stub_futex_wait_end)) {
+        context->rip = (uint64_t)stub_futex_wait_interrupted;
         self->pending = 1;
         return;
     }

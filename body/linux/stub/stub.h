@@ -25,6 +25,7 @@
 /* Offsets in struct call_slot (checked in stub.c). */
 /* Where the census of futex waiters is (CALL_PAGES_BASE + CALL_PAGES_CENSUS). */
 #define CENSUS_ADDRESS 0x6ffc00000400
+#define SLEEPERS_FROM_CENSUS 1024
 
 #define S_KIND 4
 #define S_RAX 8
@@ -64,6 +65,7 @@ struct stub_thread {
     uint32_t index;
     uint64_t scratch;
     uint64_t result; /* rax as the last handler returned with: see rewrite.c */
+    uint64_t woken_at; /* time stamp counter */
     uint32_t hello; /* this thread is a new host process and has to say so */
     int fds[STUB_FD_REGISTERS];
     uint32_t fd_count;
@@ -105,6 +107,35 @@ _Noreturn void host_sigreturn(struct host_context *context);
 /* 0, or -EFAULT: the only stub code that touches memory which may not be there. */
 long stub_copy(void *to, const void *from, uint64_t size);
 
+/* 0, or -EINTR at once when an interrupt is pending, or a host error: a futex(2) wait that no interrupt gets past. */
+long stub_futex_wait(void *word, uint32_t operation, uint32_t value, void *timeout, struct stub_thread *self, uint32_t bitset);
+
+/*
+ * Around a sleep in the host, for placement: who is awake for a short time only, again and again, does best on the CPU of
+ * whoever wakes it (post.c).
+ */
+static inline void stub_falls_asleep(struct stub_thread *self)
+{
+    uint32_t quick = self->slot->quick;
+    if (__builtin_ia32_rdtsc() - self->woken_at > SLOT_QUICK_CYCLES)
+        quick = 0;
+    else if (quick < SLOT_QUICK)
+        quick++;
+    self->slot->quick = quick;
+}
+static inline void stub_woke_up(struct stub_thread *self) { self->woken_at = __builtin_ia32_rdtsc(); }
+
+/* futex.c */
+struct futex_call {
+    uint64_t address;
+    uint32_t operation;
+    uint64_t value, timeout, second, value3;
+    uint64_t *result;
+};
+/* 1 when answered, in *call->result. self: NULL when it must not sleep. */
+int futex_call_local(struct stub_thread *self, const struct futex_call *call);
+int futex_word_differs(uint64_t address, uint32_t value);
+
 /* The thread's record: its area holds the stack this runs on. */
 static inline struct stub_thread *stub_self(void)
 {
@@ -135,5 +166,6 @@ extern char stub_text[], stub_copy_begin[], stub_copy_end[], stub_copy_failed[];
 extern char stub_exit_begin[], stub_exit_end[], gate_trap[], gate_interrupt[], gate_slow[], gate_start[];
 extern char local_begin[], local_end[], local_getpid[], local_gettid[], local_getppid[], local_futex[], local_futex_word[];
 extern char fast_entry[], fast_entry_dynamic[];
+extern char stub_futex_wait_begin[], stub_futex_wait_end[], stub_futex_wait_interrupted[];
 #endif
 #endif

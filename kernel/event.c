@@ -30,6 +30,7 @@ void knote_list_init(struct knote_list *list)
 {
     spinlock_init(&list->lock, RANK_KNOTE);
     list_init(&list->knotes);
+    list->detail = NULL;
 }
 
 void knote_add(struct knote_list *list, struct knote *knote)
@@ -60,10 +61,13 @@ void knote_remove(struct knote *knote)
     spin_unlock(owner);
 }
 
-void knote_notify(struct knote_list *list, uint32_t events)
+void knote_notify(struct knote_list *list, uint32_t events) { knote_notify_with(list, events, NULL); }
+
+void knote_notify_with(struct knote_list *list, uint32_t events, const void *detail)
 {
     spin_lock(&list->lock);
     bool taken = false;
+    list->detail = detail;
     LIST_FOR_EACH (link, &list->knotes) {
         struct knote *knote = LIST_ENTRY(link, struct knote, link);
         if (!(events & (knote->interest | EVENTS_ALWAYS)) || (knote->exclusive && taken))
@@ -71,6 +75,7 @@ void knote_notify(struct knote_list *list, uint32_t events)
         bool accepted = knote->activate(knote, events);
         taken = taken || (accepted && knote->exclusive);
     }
+    list->detail = NULL;
     spin_unlock(&list->lock);
 }
 

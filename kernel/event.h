@@ -34,6 +34,7 @@ enum event_bits {
 struct knote_list {
     struct spinlock lock; /* rank KNOTE */
     struct list knotes;   /* struct knote.link */
+    const void *detail;   /* under lock: of the notification that is going on, see knote_notify_with */
 };
 
 struct knote {
@@ -51,6 +52,8 @@ void knote_add(struct knote_list *list, struct knote *knote);
 void knote_remove(struct knote *knote);
 /* Activates every knote interested in `events`. From any context without a lock of rank KNOTE or above. */
 void knote_notify(struct knote_list *list, uint32_t events);
+/* The same, with something that `activate` finds in list->detail, as its object's type defines it; else that is NULL. */
+void knote_notify_with(struct knote_list *list, uint32_t events, const void *detail);
 /* A cheap hint for objects with a hot path, without the lock: who adds a knote looks at the object afterwards. */
 __attribute__((no_sanitize("thread"))) static inline bool knote_list_empty(const struct knote_list *list)
 {

@@ -28,17 +28,20 @@ void handle_table_init(struct handle_table *table, uint32_t limit)
     mutex_init(&table->mutex, RANK_HANDLES);
 }
 
-void handle_dropped(struct object *object)
+void handle_dropped(const struct handle_value *value)
 {
+    struct object *object = value->object;
+    if (object->type->right_dropped)
+        object->type->right_dropped(object, value->rights, value->badge);
     uint32_t before = atomic32_sub(&object->handles, 1);
     KASSERT(before > 0);
     if (before == 1 && object->type->no_handles)
         object->type->no_handles(object);
 }
 
-static void value_close(const struct handle_value *value)
+void handle_value_close(const struct handle_value *value)
 {
-    handle_dropped(value->object);
+    handle_dropped(value);
     object_unref(value->object);
 }
 
@@ -87,6 +90,8 @@ static void slot_fill_locked(struct handle_table *table, uint32_t index, const s
     slot->rights = value->rights;
     atomic32_add(&value->object->handles, 1);
     table->used++;
+    if (value->object->type->right_added)
+        value->object->type->right_added(value->object, table, value->rights, value->badge);
 }
 
 static handle_t insert_reserved_locked(struct handle_table *table, const struct handle_value *value)
@@ -173,17 +178,24 @@ int handle_get(struct handle_table *table, handle_t handle, const struct object_
     return error;
 }
 
-int handle_take(struct handle_table *table, handle_t handle, struct handle_value *value)
+int handle_take_if(struct handle_table *table, handle_t handle, const struct object_type *type, uint32_t rights,
+                   struct handle_value *value)
 {
     mutex_lock(&table->mutex);
     struct handle_slot *slot = slot_find_locked(table, handle);
-    if (slot) {
+    int error = slot_check(slot, type, rights);
+    if (!error) {
         *value = slot_value(slot);
         slot_free_locked(table, handle & 0xffff);
         table->used--;
     }
     mutex_unlock(&table->mutex);
-    return slot ? 0 : -EBADF;
+    return error;
+}
+
+int handle_take(struct handle_table *table, handle_t handle, struct handle_value *value)
+{
+    return handle_take_if(table, handle, NULL, 0, value);
 }
 
 int handle_close(struct handle_table *table, handle_t handle)
@@ -191,7 +203,7 @@ int handle_close(struct handle_table *table, handle_t handle)
     struct handle_value value;
     int error = handle_take(table, handle, &value);
     if (!error)
-        value_close(&value);
+        handle_value_close(&value);
     return error;
 }
 
@@ -219,6 +231,108 @@ int handle_copy(struct handle_table *table, handle_t handle, uint32_t rights, ha
     return error;
 }
 
+/* --- messages ---------------------------------------------------------------------------------------- */
+
+#define RIGHT_ROLES (RIGHT_SEND | RIGHT_SEND_ONCE | RIGHT_RECEIVE)
+
+/* The slot stays, empty and on no list of free ones: its next_free links it to the others that are kept. */
+static void slot_keep_locked(struct handle_table *table, uint32_t index, uint32_t *kept)
+{
+    table->slots[index].object = NULL;
+    table->slots[index].next_free = *kept;
+    *kept = index;
+}
+
+static int detach_one_locked(struct handle_table *table, struct handle_transfer *transfer, uint32_t *kept)
+{
+    struct handle_slot *slot = slot_find_locked(table, transfer->handle);
+    int error = slot_check(slot, NULL, transfer->move ? RIGHT_TRANSFER : RIGHT_TRANSFER | RIGHT_COPY);
+    if (error)
+        return error;
+    transfer->value = slot_value(slot);
+    if (transfer->move) {
+        transfer->value.rights &= transfer->rights | RIGHT_ROLES;
+        slot_keep_locked(table, transfer->handle & 0xffff, kept);
+        return 0;
+    }
+    struct handle_value *value = &transfer->value;
+    value->rights &= transfer->rights;
+    object_ref(value->object);
+    atomic32_add(&value->object->handles, 1);
+    if (value->object->type->right_added)
+        value->object->type->right_added(value->object, NULL, value->rights, value->badge);
+    return 0;
+}
+
+/* What was moved keeps the rights that it was to travel with only in its slot: they are all still there. */
+static void restore_locked(struct handle_table *table, struct handle_transfer *transfers, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (transfers[i].move)
+            table->slots[transfers[i].handle & 0xffff].object = transfers[i].value.object;
+}
+
+static void copies_close(struct handle_transfer *transfers, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (!transfers[i].move)
+            handle_value_close(&transfers[i].value);
+}
+
+int handle_detach(struct handle_table *table, struct handle_transfer *transfers, uint32_t count, uint32_t *kept)
+{
+    int error = 0;
+    uint32_t done = 0;
+    *kept = HANDLES_KEPT_NONE;
+    mutex_lock(&table->mutex);
+    while (done < count && (error = detach_one_locked(table, &transfers[done], kept)) == 0)
+        done++;
+    if (error)
+        restore_locked(table, transfers, done);
+    mutex_unlock(&table->mutex);
+    if (error)
+        copies_close(transfers, done);
+    return error;
+}
+
+void handle_detach_commit(struct handle_table *table, uint32_t kept)
+{
+    if (kept == HANDLES_KEPT_NONE)
+        return;
+    mutex_lock(&table->mutex);
+    while (kept != HANDLES_KEPT_NONE) {
+        uint32_t next = table->slots[kept].next_free;
+        slot_free_locked(table, kept);
+        table->used--;
+        kept = next;
+    }
+    mutex_unlock(&table->mutex);
+}
+
+void handle_detach_abort(struct handle_table *table, struct handle_transfer *transfers, uint32_t count, uint32_t kept)
+{
+    if (kept != HANDLES_KEPT_NONE) {
+        mutex_lock(&table->mutex);
+        restore_locked(table, transfers, count);
+        mutex_unlock(&table->mutex);
+    }
+    copies_close(transfers, count);
+}
+
+void handle_attach_reserved(struct handle_table *table, struct handle_transfer *transfers, uint32_t count)
+{
+    if (count == 0)
+        return;
+    mutex_lock(&table->mutex);
+    for (uint32_t i = 0; i < count; i++) {
+        transfers[i].handle = insert_reserved_locked(table, &transfers[i].value);
+        transfers[i].rights = transfers[i].value.rights;
+    }
+    mutex_unlock(&table->mutex);
+    for (uint32_t i = 0; i < count; i++) /* what counted it on its way */
+        handle_dropped(&transfers[i].value);
+}
+
 /* --- whole tables ------------------------------------------------------------------------------------ */
 
 void handle_table_destroy(struct handle_table *table)
@@ -228,7 +342,7 @@ void handle_table_destroy(struct handle_table *table)
             continue;
         struct handle_value value = slot_value(&table->slots[index]);
         table->slots[index].object = NULL;
-        value_close(&value);
+        handle_value_close(&value);
     }
     kfree(table->slots);
     *table = (struct handle_table){.first_free = NO_SLOT};

@@ -11,6 +11,7 @@
 typedef uint32_t handle_t;
 #define HANDLE_NONE 0u
 #define HANDLES_MAX 65536u
+#define HANDLES_KEPT_NONE UINT32_MAX
 
 enum handle_rights {
     RIGHT_READ = 1 << 0,
@@ -51,6 +52,14 @@ struct handle_value {
     uint32_t rights;
 };
 
+/* One handle of a message. */
+struct handle_transfer {
+    handle_t handle;           /* the sender's; then the receiver's */
+    uint32_t rights;           /* asked for; then carried */
+    bool move;                 /* else a copy */
+    struct handle_value value; /* on the way: a reference, and counted in object->handles */
+};
+
 void handle_table_init(struct handle_table *table, uint32_t limit);
 /* Closes everything. */
 void handle_table_destroy(struct handle_table *table);
@@ -66,15 +75,34 @@ int handle_get(struct handle_table *table, handle_t handle, const struct object_
 /*
  * Removes from the table: the reference moves to *value. -EBADF. object->handles still counts it, so that an object
  * on its way to another table does not see its last handle go: once it is inserted there, or given up, the caller calls
- * handle_dropped.
+ * handle_dropped with that value.
  */
 int handle_take(struct handle_table *table, handle_t handle, struct handle_value *value);
+/* The same, when handle_get with that type and these rights would succeed; else its errors. */
+int handle_take_if(struct handle_table *table, handle_t handle, const struct object_type *type, uint32_t rights,
+                   struct handle_value *value);
 /* -EBADF. */
 int handle_close(struct handle_table *table, handle_t handle);
 /* A second handle with at most the first's rights. -EBADF, -EACCES (no RIGHT_COPY), -EMFILE, -ENOMEM. */
 int handle_copy(struct handle_table *table, handle_t handle, uint32_t rights, handle_t *copy);
-/* One handle fewer: the last one runs the type's no_handles. The caller has a reference, and holds no table's mutex. */
-void handle_dropped(struct object *object);
+/* One handle fewer: tells the type, which may do much. The caller keeps the value's reference, and holds no lock. */
+void handle_dropped(const struct handle_value *value);
+/* The same, and drops the reference. */
+void handle_value_close(const struct handle_value *value);
+
+/*
+ * Handles for a message, all or none: each needs RIGHT_TRANSFER, and RIGHT_COPY unless it is moved. A copy gets at most
+ * `rights`; so does what is moved, but its RIGHT_SEND, RIGHT_SEND_ONCE and RIGHT_RECEIVE cannot be taken off it. The slots of
+ * moved handles are kept, empty, under *kept, until one of the next two is called. -EBADF (also a handle moved and then named
+ * again), -EACCES.
+ */
+int handle_detach(struct handle_table *table, struct handle_transfer *transfers, uint32_t count, uint32_t *kept);
+/* The handles are gone for good. */
+void handle_detach_commit(struct handle_table *table, uint32_t kept);
+/* They are back, under the numbers they had; copies are dropped. */
+void handle_detach_abort(struct handle_table *table, struct handle_transfer *transfers, uint32_t count, uint32_t kept);
+/* Puts them into slots that were reserved, and tells the new handles. */
+void handle_attach_reserved(struct handle_table *table, struct handle_transfer *transfers, uint32_t count);
 /* For fork: `to` becomes a copy of `from`'s copyable handles at the same values. 0 or -ENOMEM. */
 int handle_table_clone(struct handle_table *to, struct handle_table *from);
 

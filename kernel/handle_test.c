@@ -132,7 +132,7 @@ SIM_TEST(moving_the_only_handle_does_not_orphan, .schedules = 50)
     insert(&from, thing, RIGHT_READ, &handle);
     SIM_CHECK_EQUAL(handle_take(&from, handle, &value), 0);
     SIM_CHECK_EQUAL(handle_insert(&to, &value, &handle), 0);
-    handle_dropped(&thing->object);
+    handle_dropped(&value);
     SIM_CHECK_EQUAL(atomic32_load(&thing->orphaned), 0);
     handle_table_destroy(&to);
     SIM_CHECK_EQUAL(atomic32_load(&thing->orphaned), 1);

@@ -7,13 +7,20 @@
 #include "kernel/atomic.h"
 
 struct object;
+struct handle_table;
 
 struct object_type {
     const char *name;
     /* The last reference is gone. May be called in any thread; with no spinlock held. */
     void (*destroy)(struct object *object);
-    /* The last handle (not reference) to it was closed, or NULL: e.g. a receive right's death. */
+    /* The last handle (not reference) to it was closed, or NULL. */
     void (*no_handles)(struct object *object);
+    /*
+     * For types that count their rights; may be NULL. A handle with these rights came into the table, whose mutex is held: only
+     * spinlocks, and no destroy. And one was closed or, on its way in a message, given up: no lock is held.
+     */
+    void (*right_added)(struct object *object, struct handle_table *table, uint32_t rights, uint64_t badge);
+    void (*right_dropped)(struct object *object, uint32_t rights, uint64_t badge);
 };
 
 struct object {

@@ -13,13 +13,14 @@
  * steady call and reply allocates nothing. It holds the message that goes out and then the one that came in. Use:
  *
  *     struct port_thread *self = port_thread_self();                      NULL: no memory
- *     error = port_message_prepare(self, bytes, handles);                 room in self->message
- *     ... fill self->message.words, .bytes, .handles[i].{handle,rights,move} (one copy-in straight from the user)
+ *     message = port_message_of(self);
+ *     error = port_message_prepare(self, bytes, handles);                 room in it; also needed when it is empty
+ *     ... fill message->words, ->bytes, ->handles[i].{handle,rights,move} (one copy-in straight from the user)
  *     result = port_msg(self, &request);                                  waits on the stack; or, without a stack:
  *     result = port_msg_begin(self, &request);                            request.flags has PORT_PARKS
  *     if (result == PORT_WAITS) port_msg_park(self, continuation, argument);   does not return; in the continuation:
  *         result = port_msg_resume(self); if (result == PORT_WAITS) port_msg_park again
- *     ... when 0 and something was received: copy out self->message, self->answer; on a fault: port_msg_reject(self)
+ *     ... when 0 and answer->received: copy out message, answer; on a fault: port_msg_reject(self)
  *     port_message_done(self);                                            always, at the end
  *
  * After PORT_WAITS exactly one port_msg_park (or, without PORT_PARKS, port_msg_wait) must follow. Nothing here touches user
@@ -27,12 +28,13 @@
  *
  * Errors, all of them (negated):
  *   EBADF        no such handle (also one in the message); ECANCELED when it was taken away during the wait
- *   EINVAL       wrong kind of object, bad flags, a handle twice in a message, a queue limit too large
+ *                (a handle that is moved and then named again in one message is none any more)
+ *   EINVAL       wrong kind of object, bad flags, a call through a send-once right, a queue limit too large
  *   EACCES       a right that the handle does not carry (RECEIVE, SEND, TRANSFER to travel, COPY to be copied)
  *   EMSGSIZE     the message is larger than PORT_BYTES_MAX, PORT_HANDLES_MAX; or than the receiver's room: it then stays
  *                queued and answer.bytes_needed, .handles_needed say what it takes (for a caller: the reply is gone)
  *   EMFILE       no room in the receiver's handle table for what it asked to be able to take; nothing was received
- *   ENOMEM       nothing happened
+ *   ENOMEM       nothing happened (with SEND and RECEIVE: see answer.sent)
  *   EAGAIN       NONBLOCK and it would have to wait
  *   EINTR        interrupted or killed. answer.sent tells whether the message had been taken: if not, nothing happened
  *                and the call may be made again with the same handles
@@ -58,7 +60,7 @@
 #define PORT_NOTICES_MAX 4096u  /* dead-name requests on one port */
 
 enum port_flags {
-    PORT_SEND = 1 << 0,             /* the message in self->message goes to `to` */
+    PORT_SEND = 1 << 0,             /* the message goes to `to` */
     PORT_RECEIVE = 1 << 1,          /* then a message is received from `from` */
     PORT_CALL = 1 << 2,             /* with SEND: a reply right goes with it, and the reply is waited for. Not with RECEIVE */
     PORT_SEND_NONBLOCK = 1 << 3,    /* EAGAIN instead of waiting for a receiver or room */
@@ -98,12 +100,12 @@ struct port_answer {
     uint32_t bytes_needed;   /* with EMSGSIZE from receiving */
     uint32_t handles_needed;
     bool sent;               /* the send part is done: the message was taken, or is in the port's queue */
-    bool received;           /* self->message holds a message */
+    bool received;           /* the message is one that came in */
 };
 
 #define PORT_WAITS 1
 
-struct port_thread; /* self->message and self->answer: kernel/port_internal.h is not needed for these */
+struct port_thread;
 /* The calling thread's. NULL: no memory. */
 struct port_thread *port_thread_self(void);
 struct port_message *port_message_of(struct port_thread *self);
@@ -126,7 +128,7 @@ int port_msg(struct port_thread *self, const struct port_request *request);
  * that a caller is told ECONNRESET. The message is lost.
  */
 void port_msg_reject(struct port_thread *self);
-/* The message is done with. What was received is in the handle table already; a kernel thread without one closes it here. */
+/* The message is done with: what was received is in the handle table already. A large buffer is freed. */
 void port_message_done(struct port_thread *self);
 
 /* --- making and managing; `table` is the caller's ----------------------------------------------------- */

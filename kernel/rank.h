@@ -10,6 +10,7 @@
  *           sockets (listener, pair), pipe, terminal, epoll, timers of the ABI
  *             knote list
  *   spinning locks (struct spinlock): never held across anything that may suspend
+ *     port > port set > a thread's record in it > receive rights in flight
  *     futex bucket > wait queue > timer queue > thread > run queue > body
  *
  * Gaps are left for locks to come; a new lock names its place here first.
@@ -56,6 +57,10 @@ enum lock_rank {
     RANK_SLEEPING_MAX = 99,
 
     /* spinning */
+    RANK_PORT = 104,         /* one port: items, receivers, rights; never two at once */
+    RANK_PORT_SET = 105,     /* receivers of a set, which of its ports have messages */
+    RANK_PORT_THREAD = 106,  /* a waiting thread's record; never two at once */
+    RANK_PORT_FLIGHT = 107,  /* which queue a receive right travels in: one for all */
     RANK_FUTEX_BUCKET = 110, /* two through spin_lock_pair */
     RANK_KNOTE_OWNER = 112, /* event.c: which list a knote is on */
     RANK_FUTEX_GRAPH = 112,  /* who waits for whom among PI futexes */

@@ -12,6 +12,7 @@ static void task_destroy(struct object *object)
 {
     struct task *task = CONTAINER_OF(object, struct task, object);
 
+    knote_list_close(&task->life);
     handle_table_destroy(&task->handles);
     object_unref(task->aspace);
     kfree(task);
@@ -29,6 +30,7 @@ struct task *task_create(struct aspace *aspace)
     object_init(&task->object, &task_type);
     spinlock_init(&task->lock, RANK_THREAD);
     handle_table_init(&task->handles, HANDLES_MAX);
+    knote_list_init(&task->life);
     task->aspace = aspace ? object_ref(aspace) : NULL;
     return task;
 }
@@ -55,4 +57,33 @@ struct aspace *task_aspace(struct task *task)
     aspace = task->aspace ? object_ref(task->aspace) : NULL;
     spin_unlock(&task->lock);
     return aspace;
+}
+
+static void followers_attach(struct list *followers, struct task *child)
+{
+    struct list *link;
+
+    while ((link = list_pop_front(followers))) {
+        struct task_follower *follower = LIST_ENTRY(link, struct task_follower, link);
+        follower->attach(follower, child);
+    }
+}
+
+void task_post(struct task *task, const struct task_event *event)
+{
+    struct task_event told = *event;
+    struct list followers;
+
+    list_init(&followers);
+    told.attach = &followers;
+    if (event->kind == TASK_EXIT) {
+        spin_lock(&task->life.lock); /* who adds a knote looks at this afterwards */
+        task->ended = true;
+        task->status = event->data;
+        spin_unlock(&task->life.lock);
+    }
+    if (knote_list_empty(&task->life))
+        return;
+    knote_notify_with(&task->life, event->kind, &told);
+    followers_attach(&followers, event->child);
 }

@@ -6,8 +6,32 @@
 #define KERNEL_TASK_H
 
 #include "kernel/aspace.h"
+#include "kernel/event.h"
 #include "kernel/handle.h"
 #include "kernel/object.h"
+
+/* What happens in a task's life, for those who watch it (kernel/kqueue.h). The values are bits of a knote's interest. */
+enum task_event_kind {
+    TASK_FORK = 1 << 20,
+    TASK_EXEC = 1 << 21,
+    TASK_EXIT = 1 << 22,
+    TASK_REAP = 1 << 23,
+    TASK_SIGNAL = 1 << 24,
+};
+
+struct task_event {
+    enum task_event_kind kind;
+    int64_t data;         /* EXIT: the status as wait tells it; SIGNAL: the number; FORK: the parent's own ident */
+    struct task *child;   /* FORK: not started yet */
+    uint64_t child_ident; /* FORK: what programs call it */
+    struct list *attach;  /* FORK: made by task_post, filled by who follows the child: struct task_follower.link */
+};
+
+/* Who follows a child: called when its parent's watchers have been told, with no lock held, and before the child runs. */
+struct task_follower {
+    struct list link;
+    void (*attach)(struct task_follower *follower, struct task *child);
+};
 
 struct task {
     struct object object;
@@ -15,6 +39,10 @@ struct task {
     struct aspace *aspace; /* replaced by exec; see task_set_aspace */
     struct handle_table handles;
     void *abi;             /* the ABI's process */
+    struct knote_list life; /* who watches the task; notified with a struct task_event */
+    /* under life.lock */
+    bool ended;
+    int64_t status;
 };
 
 struct task *task_create(struct aspace *aspace);
@@ -22,5 +50,10 @@ struct task *task_create(struct aspace *aspace);
 void task_set_aspace(struct task *task, struct aspace *aspace);
 /* A reference to the task's address space. */
 struct aspace *task_aspace(struct task *task);
+/*
+ * Tells the watchers. The ABI calls it, in a thread, with no lock of rank KNOTE_OWNER or above: FORK before the child runs, EXIT
+ * once the status is settled. Costs a comparison when nobody watches.
+ */
+void task_post(struct task *task, const struct task_event *event);
 
 #endif

@@ -15,6 +15,7 @@
 #include "kernel/alloc.h"
 #include "kernel/assert.h"
 #include "kernel/lockcheck.h"
+#include "kernel/port.h"
 #include "kernel/sched.h"
 #include "kernel/string.h"
 
@@ -27,6 +28,7 @@ static void thread_destroy(struct object *object)
     struct thread *thread = (struct thread *)object;
     KASSERT(thread->state == THREAD_DEAD || thread->state == THREAD_NEW);
     KASSERT(!thread->stack && !thread->waiter);
+    port_thread_gone(thread->ports);
     object_unref(thread->task);
     kfree(thread);
 }
@@ -154,6 +156,15 @@ void thread_wake(struct thread *thread)
         sched_enqueue(thread);
 }
 
+void thread_wake_here(struct thread *thread)
+{
+    spin_acquire(&thread->lock);
+    bool ready = wake_locked(thread);
+    spin_release(&thread->lock);
+    if (ready)
+        sched_enqueue_here(thread);
+}
+
 /* --- park and unpark --------------------------------------------------------------------------------- */
 
 void thread_park_unlock(thread_function *continuation, void *argument, struct spinlock *lock)
@@ -187,15 +198,21 @@ void thread_parked(struct thread *thread)
     stack_give(cpu_self(), stack);
 }
 
-/* True: the caller enqueues the thread. */
-static bool unpark(struct thread *thread)
+/* True: the caller enqueues the thread, once it has released the lock. */
+static bool unpark_locked(struct thread *thread)
 {
-    spin_acquire(&thread->lock);
     bool ready = thread->state == THREAD_PARKED;
     if (ready)
         thread->state = THREAD_READY;
     else
         thread->unpark_pending = true;
+    return ready;
+}
+
+static bool unpark(struct thread *thread)
+{
+    spin_acquire(&thread->lock);
+    bool ready = unpark_locked(thread);
     spin_release(&thread->lock);
     return ready;
 }
@@ -233,7 +250,7 @@ static void interrupt(struct thread *thread, uint32_t bit)
     struct waiter *waiter = thread->waiter;
     uint32_t expected = WAITER_WAITING;
     bool ready = waiter && waiter_heeds(waiter, bit) && atomic32_cas(&waiter->state, &expected, WAITER_INTERRUPTED) &&
-                 wake_locked(thread);
+                 (waiter->parks ? unpark_locked(thread) : wake_locked(thread));
     spin_release(&thread->lock);
     if (ready)
         sched_enqueue(thread);

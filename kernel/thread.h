@@ -43,6 +43,7 @@ struct thread {
     struct task *task;   /* NULL for a kernel-only thread */
     void *abi;           /* the ABI's record of the thread */
     void *user;          /* the body's record of its user side */
+    struct port_thread *ports; /* its part in messages; made by itself on first use, NULL before (kernel/port.h) */
 
     struct spinlock lock; /* guards the next group; rank THREAD */
     enum thread_state state;
@@ -142,7 +143,8 @@ bool sched_work_available(uint32_t cpu);
 
 /* Suspends with the stack until thread_wake; returns at once when a wake is pending. No spinlock held. */
 void thread_suspend(void);
-/* Ends (or pre-empts) one thread_suspend. From any context. */
+/* Ends (or pre-empts) one thread_suspend. From any context. _here: and it runs next on this CPU, as thread_unpark_here. */
 void thread_wake(struct thread *thread);
+void thread_wake_here(struct thread *thread);
 
 #endif

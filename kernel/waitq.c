@@ -143,8 +143,11 @@ static bool interrupts_end(uint32_t interrupts, enum wait_flags flags)
     return flags == WAIT_INTERRUPTIBLE ? interrupts != 0 : flags == WAIT_KILLABLE && interrupts & THREAD_KILLED;
 }
 
-/* From here on thread_interrupt finds the waiter. The rival is interrupt() in thread.c: one sees the other. */
-static void waiter_publish(struct waiter *waiter, enum wait_flags flags)
+/*
+ * From here on thread_interrupt finds the waiter. The rival is interrupt() in thread.c: one sees the other. True: it was
+ * interrupted before, and this is what ended the wait.
+ */
+static bool waiter_publish(struct waiter *waiter, enum wait_flags flags)
 {
     struct thread *self = waiter->thread;
     spin_acquire(&self->lock);
@@ -152,8 +155,7 @@ static void waiter_publish(struct waiter *waiter, enum wait_flags flags)
     waiter->flags = flags;
     self->waiter = waiter;
     spin_release(&self->lock);
-    if (interrupts_end(atomic32_load(&self->interrupts), flags))
-        waiter_move(waiter, WAITER_INTERRUPTED);
+    return interrupts_end(atomic32_load(&self->interrupts), flags) && waiter_move(waiter, WAITER_INTERRUPTED);
 }
 
 static void waiter_withdraw(struct waiter *waiter)
@@ -212,6 +214,39 @@ int waiter_wait_any(struct waiter *waiters, size_t count, nanoseconds_t deadline
 int waiter_wait(struct waiter *waiter, nanoseconds_t deadline, enum wait_flags flags)
 {
     return waiter_wait_any(waiter, 1, deadline, flags);
+}
+
+/* --- without a queue --------------------------------------------------------------------------------- */
+
+bool waiter_claim(struct waiter *waiter) { return waiter_move(waiter, WAITER_WOKEN); }
+bool waiter_ended(const struct waiter *waiter) { return waiter_state(waiter) != WAITER_WAITING; }
+
+void waiter_resume(struct waiter *waiter, bool here)
+{
+    if (waiter->parks && here)
+        thread_unpark_here(waiter->thread);
+    else if (waiter->parks)
+        thread_unpark(waiter->thread);
+    else if (here)
+        thread_wake_here(waiter->thread);
+    else
+        thread_wake(waiter->thread);
+}
+
+/* Whoever ends the wait unparks, exactly once; also when it is waiter_publish, that finds it interrupted already. */
+void waiter_park(struct waiter *waiter, enum wait_flags flags, void (*continuation)(void *argument), void *argument)
+{
+    KASSERT(waiter->parks && !atomic_ptr_load_relaxed(&waiter->queue));
+    if (waiter_publish(waiter, flags))
+        thread_unpark_here(waiter->thread);
+    thread_park(continuation, argument);
+}
+
+int waiter_unparked(struct waiter *waiter)
+{
+    waiter_withdraw(waiter);
+    KASSERT(waiter_ended(waiter));
+    return waiter_state(waiter) == WAITER_WOKEN ? 0 : -EINTR;
 }
 
 int waitq_sleep(struct waitq *queue, struct mutex *mutex, nanoseconds_t deadline, enum wait_flags flags)

@@ -43,6 +43,7 @@ struct waiter {
     struct list link;
     /* under thread->lock */
     enum wait_flags flags;
+    bool parks; /* its thread waits without a stack */
     /* owned by the waiting thread */
     struct timer timeout;
 };
@@ -96,6 +97,20 @@ static inline size_t waitq_wake_all(struct waitq *queue) { return waitq_wake(que
  * empty has not missed a waiter that enqueues and then checks the condition.
  */
 bool waitq_empty(const struct waitq *queue);
+
+/*
+ * Waits without a queue, for an object that finds its waiters by means of its own, and guards them: the waker claims (WAITING ->
+ * WOKEN; false: another event had won) and then resumes, `here`: to run next on this CPU. From the claim to the
+ * resumption it holds a lock of the object's, which the waiting thread takes before the record may go. The thread waits by
+ * waiter_wait; or, when it has set waiter->parks before anybody could claim, by waiter_park, once, and its continuation calls
+ * waiter_unparked for the result, 0 or -EINTR.
+ */
+bool waiter_claim(struct waiter *waiter);
+void waiter_resume(struct waiter *waiter, bool here);
+/* A hint: whether something has ended the wait. */
+bool waiter_ended(const struct waiter *waiter);
+NORETURN void waiter_park(struct waiter *waiter, enum wait_flags flags, void (*continuation)(void *argument), void *argument);
+int waiter_unparked(struct waiter *waiter);
 
 /*
  * Enqueues on `queue`, releases `mutex`, waits, takes `mutex` again. A wake after the release is never

@@ -168,7 +168,7 @@ static NOINLINE void decide(void)
         drain_somewhere();
     if (sim_failures_allowed() && !sim.chaos_pending)
         sim.chaos_pending = sim_chaos_wanted();
-    if (sim.points > POINTS_MAX)
+    if (sim.points > sim.points_max)
         hung();
     sim_reschedule(false);
     if (sim.interrupts_on_cpus && sim.now >= sim.armed)
@@ -212,7 +212,7 @@ void body_relax(uint32_t turn UNUSED)
     sim.points++;
     for (uint32_t i = 0; i < SIM_STRANDS; i++)
         sim_buffer_drain_some(&sim.strands[i]);
-    if (sim.points > POINTS_MAX)
+    if (sim.points > sim.points_max)
         hung();
     pass_time();
     sim_reschedule(true);
@@ -378,6 +378,7 @@ static void machine_init(const struct sim_test *test, uint64_t seed)
     sim_random_seed(seed);
     choose_behaviour(test);
     sim.points = 0;
+    sim.points_max = test->points ? test->points : POINTS_MAX;
     sim.quantum = 1 + sim_random(2 * sim.quantum_mean);
     sim.now = 1000 + sim_random(1000000);
     sim.armed = DEADLINE_NEVER;

@@ -84,6 +84,7 @@ struct sim {
     uint32_t quantum;      /* points until the next decision */
     uint32_t quantum_mean;
     uint64_t points;
+    uint64_t points_max;
     bool by_priority;
     uint32_t change_points;
     enum sim_memory memory;

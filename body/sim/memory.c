@@ -34,7 +34,7 @@ struct block {
 
 static char *arena;
 static size_t arena_used;
-static uint64_t live_blocks;
+static uint64_t live_blocks, made_blocks, made_bytes;
 
 static char *map_fixed(char *address, size_t size)
 {
@@ -48,6 +48,8 @@ static char *map_fixed(char *address, size_t size)
 }
 
 uint64_t sim_memory_live(void) { return live_blocks; }
+uint64_t sim_allocations(void) { return made_blocks; }
+uint64_t sim_allocated_bytes(void) { return made_bytes; }
 
 /* --- blocks ------------------------------------------------------------------------------------------ */
 
@@ -70,6 +72,8 @@ void *body_alloc(size_t size)
     ASAN_POISON_MEMORY_REGION((char *)(block + 1) + size, total - sizeof(*block) - size);
     *block = (struct block){.size = size, .live = size};
     live_blocks++;
+    made_blocks++;
+    made_bytes += size;
     return memset(block + 1, FRESH_BYTE, size);
 }
 

@@ -32,6 +32,7 @@ struct sim_test {
     uint32_t schedules;    /* how many seeds; 0: 1000 */
     bool fail_allocations; /* in most schedules, some allocations fail */
     uint32_t cpus;         /* 0: one to four, by the seed */
+    uint32_t points;       /* so many points may a schedule take until it counts as hung; 0: 5 million */
     const char *panics;    /* it must end in a panic or failed assertion with this in its text */
 };
 
@@ -90,6 +91,9 @@ void sim_advance(nanoseconds_t nanoseconds);
 /* Between these, which nest, no allocation fails and nothing is injected: for setting up. */
 void sim_calm_begin(void);
 void sim_calm_end(void);
+/* How many blocks, and how many bytes, were allocated so far, of whatever became of them. */
+uint64_t sim_allocations(void);
+uint64_t sim_allocated_bytes(void);
 /*
  * Lets the simulator interrupt (thread_interrupt) or kill the thread at any moment: up to `times` in all. Until
  * sim_leave_alone, which must come before the thread ends.

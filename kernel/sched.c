@@ -182,7 +182,7 @@ static void enqueue_remote(struct thread *thread)
     struct cpu *cpu = &cpus[thread->cpu];
     queue_add(cpu, thread, false); /* 1 */
     atomic_fence();
-    if (idle_claim(cpu->id)) /* 2: rival is idle(), steps 3 and 4 */
+    if (idle_claim(cpu->id)) /* 2: rival is poll_devices(), steps 3 and 4 */
         body_cpu_wake(cpu->id);
     else if (backlog(cpu) >= atomic32_load_relaxed(&spread))
         wake_some_idle_cpu();
@@ -233,7 +233,7 @@ static struct thread *steal(struct cpu *cpu)
     return NULL;
 }
 
-/* Sequentially consistent loads: in idle() they come after the announcement (3), here is step 4. */
+/* Sequentially consistent loads: in body_idle they come after the announcement (3), here is step 4. */
 bool sched_work_available(uint32_t id)
 {
     if (atomic_ptr_load_relaxed(&cpus[id].first) || atomic32_load(&cpus[id].ready_count) > 0)
@@ -372,20 +372,19 @@ struct thread *thread_current(void)
 
 /* --- a CPU's life ------------------------------------------------------------------------------------ */
 
+/*
+ * The body may wait in here whenever it finds no work, so the CPU announces itself each time, also when it came for the
+ * devices' sake: the work that it had may have been stolen, and who enqueues from outside wakes only CPUs that are announced.
+ */
 static void poll_devices(struct cpu *cpu)
-{
-    body_idle(cpu->id);
-    cpu->switches = 0;
-    cpu->polled = 0;
-}
-
-static void idle(struct cpu *cpu)
 {
     uint64_t bit = (uint64_t)1 << cpu->id;
     atomic64_or(&idle_cpus, bit); /* 3 */
-    if (!sched_work_available(cpu->id) && !atomic32_load(&stopping)) /* 4: the rival is who enqueues, steps 1 and 2 */
-        poll_devices(cpu);
+    if (!atomic32_load(&stopping))
+        body_idle(cpu->id); /* 4: looks at the queues before it waits; the rival is who enqueues, steps 1 and 2 */
     atomic64_and(&idle_cpus, ~bit);
+    cpu->switches = 0;
+    cpu->polled = 0;
 }
 
 static void run(struct cpu *cpu, struct thread *thread)
@@ -420,7 +419,7 @@ void sched_run(uint32_t id)
         if (!thread)
             thread = steal(cpu);
         if (!thread)
-            idle(cpu);
+            poll_devices(cpu);
         else if (thread->stack)
             run(cpu, thread);
         else

@@ -569,3 +569,68 @@ SIM_TEST(a_send_once_right_sends_once_whatever_the_limit, .schedules = 500)
     SIM_CHECK_EQUAL(port_make_send_once(&way.server, way.receive, 8, &once), 0);
     one_way_end(&way);
 }
+
+/* --- a crowd ------------------------------------------------------------------------------------------- */
+
+#define CROWD 100000u
+#define CALLER_BYTES_MAX 1024u
+
+struct crowd {
+    struct one_way way;
+    struct atomic32 called, answered;
+};
+
+static void crowd_answered(void *argument)
+{
+    struct crowd *crowd = argument;
+    struct port_thread *self = port_thread_self();
+    SIM_CHECK_EQUAL(port_msg_resume(self), 0);
+    SIM_CHECK_EQUAL(port_message_of(self)->words[0], 7);
+    port_message_done(self);
+    atomic32_add(&crowd->answered, 1);
+}
+
+static void crowd_call(void *argument)
+{
+    struct crowd *crowd = argument;
+    struct port_thread *self = port_thread_self();
+    SIM_CHECK_EQUAL(message_fill(self, &(struct outgoing){.word = atomic32_add(&crowd->called, 1)}), 0);
+    struct port_request call = {.flags = PORT_SEND | PORT_CALL | PORT_PARKS, .to = crowd->way.send, .table = &crowd->way.client};
+    SIM_CHECK_EQUAL(port_msg_begin(self, &call), PORT_WAITS);
+    port_msg_park(self, crowd_answered, crowd);
+}
+
+static void crowd_start(struct crowd *crowd)
+{
+    for (uint32_t i = 0; i < CROWD; i++) {
+        struct thread *thread = thread_create("crowd", NULL, crowd_call, crowd);
+        thread_start(thread);
+        object_unref(thread);
+        while (atomic32_load(&crowd->called) < i) { /* so that few have a stack at a time */
+            thread_yield();
+            body_relax(0);
+        }
+    }
+    sim_settle();
+}
+
+SIM_TEST(a_hundred_thousand_blocked_callers_cost_records, .schedules = 1, .cpus = 1, .points = 400000000)
+{
+    struct crowd crowd = {.called = ATOMIC_INIT(0)};
+    one_way_init(&crowd.way, 0);
+    uint64_t before = sim_allocated_bytes();
+    crowd_start(&crowd);
+    uint64_t messages;
+    SIM_CHECK_EQUAL(port_count(&crowd.way.server, crowd.way.receive, &messages, NULL), 0);
+    SIM_CHECK_EQUAL(messages, CROWD);
+    SIM_CHECK((sim_allocated_bytes() - before) / CROWD <= CALLER_BYTES_MAX);
+    for (uint32_t i = 0; i < CROWD; i++) {
+        struct note note;
+        SIM_CHECK_EQUAL(receive_message(&crowd.way.server, crowd.way.receive, 0, &note), 0);
+        SIM_CHECK_EQUAL(note.word, i);
+        SIM_CHECK_EQUAL(reply_word(&crowd.way.server, note.reply, 7), 0);
+    }
+    sim_settle();
+    SIM_CHECK_EQUAL(atomic32_load(&crowd.answered), CROWD);
+    one_way_end(&crowd.way);
+}

@@ -127,7 +127,8 @@ static void wake_stub(struct user_thread *user, struct call_slot *slot)
 void post_answer(struct user_thread *user, uint32_t state, enum user_mode mode)
 {
     struct call_slot *slot = user->slot;
-    if (atomic32_load_relaxed(&user->blocked)) {
+    /* The slot's word as well: a thread that had the slot before may have left its mark there, even after this one came. */
+    if (atomic32_load_relaxed(&user->blocked) || __atomic_load_n(&slot->blocked, __ATOMIC_RELAXED)) {
         atomic32_store_relaxed(&user->blocked, 0);
         __atomic_store_n(&slot->blocked, 0, __ATOMIC_RELAXED);
     }

@@ -138,11 +138,17 @@ enum user_clone_kind {
     USER_CLONE_FORK,   /* child_aspace is a copy-on-write copy, made here in one go with the thread */
     USER_CLONE_VFORK,  /* same address space object, another task: CLONE_VM without CLONE_THREAD */
 };
+struct user_word {
+    uaddr_t address;
+    uint32_t value;
+};
 /*
  * The calling thread makes a user side for `child` (created parked), as a copy of its own: registers, FP state.
- * body_user_regs/set_regs work on the child then; body_user_start lets it go. May suspend. -ENOMEM, -EAGAIN.
+ * body_user_regs/set_regs work on the child then; body_user_start lets it go. `word`, for a fork only and NULL for none, is
+ * stored in the child's memory before it starts, if the address allows; its parent's does not see it. (Reaching into the
+ * child's memory from outside would have to wait until the host has it.) May suspend. -ENOMEM, -EAGAIN.
  */
-int body_user_clone(struct thread *child, struct aspace *child_aspace, enum user_clone_kind kind);
+int body_user_clone(struct thread *child, struct aspace *child_aspace, enum user_clone_kind kind, const struct user_word *word);
 /* Moves the calling thread to a fresh address space (body_aspace_create'd); the old user side dies. May suspend. */
 int body_user_exec(struct aspace *aspace);
 /* Starts a thread made by create or clone. */

@@ -145,7 +145,7 @@ static void prepare_start(const struct clone_request *request, struct lthread *c
     /* As on Linux, an address that does not work is the program's own business. */
     if (request->flags & CLONE_PARENT_SETTID)
         user_write(request->parent_tid, &child->tid, sizeof child->tid);
-    if (request->flags & CLONE_CHILD_SETTID)
+    if ((request->flags & CLONE_CHILD_SETTID) && (request->flags & CLONE_VM)) /* a fork has it stored already */
         body_copy_out(aspace, request->child_tid, &child->tid, sizeof child->tid);
 }
 
@@ -209,7 +209,7 @@ static int64_t clone_thread(const struct clone_request *request, struct vfork_wa
     }
     thread_signals_init(child, self, false);
     id_set_thread(tid, child);
-    error = body_user_clone(child->thread, process->mm->aspace, USER_CLONE_THREAD);
+    error = body_user_clone(child->thread, process->mm->aspace, USER_CLONE_THREAD, NULL);
     if (error) {
         process_remove_thread(process, child);
         id_set_thread(tid, NULL);
@@ -340,11 +340,13 @@ static int clone_memory(const struct clone_request *request, struct lthread *chi
 
     if (request->flags & CLONE_VM) {
         mm = object_ref(parent_mm);
-        error = body_user_clone(child->thread, aspace, USER_CLONE_VFORK);
+        error = body_user_clone(child->thread, aspace, USER_CLONE_VFORK, NULL);
     } else {
+        struct user_word tid = {request->child_tid, (uint32_t)child->tid};
+        bool set_tid = request->flags & CLONE_CHILD_SETTID;
         mutex_lock(&parent_mm->mutex);
         mm = mm_fork(parent_mm, aspace);
-        error = mm ? body_user_clone(child->thread, aspace, USER_CLONE_FORK) : -ENOMEM;
+        error = mm ? body_user_clone(child->thread, aspace, USER_CLONE_FORK, set_tid ? &tid : NULL) : -ENOMEM;
         mutex_unlock(&parent_mm->mutex);
     }
     mutex_lock(&process->mutex);

@@ -35,6 +35,17 @@ static bool execs(struct lthread *thread)
     return result;
 }
 
+/* As on Linux, the word is for others who share the memory: where there are none it is left alone. */
+static bool memory_is_shared(struct process *process)
+{
+    bool shared;
+
+    mutex_lock(&process->mutex);
+    shared = process->thread_count > 1 || process->leaving_count || (process->mm && atomic32_load(&process->mm->object.references) > 1);
+    mutex_unlock(&process->mutex);
+    return shared;
+}
+
 void futex_thread_exit(struct lthread *thread)
 {
     struct futex_word word = {.address = thread->clear_child_tid, .shared = true};
@@ -44,7 +55,7 @@ void futex_thread_exit(struct lthread *thread)
     if (thread->robust_list && thread->robust_list_size == FUTEX_ROBUST_HEAD_SIZE)
         futex_robust_exit(thread->robust_list, (uint32_t)thread->tid);
     futex_owner_exit((uint32_t)thread->tid);
-    if (word.address && !user_write(word.address, &zero, sizeof(zero)))
+    if (word.address && memory_is_shared(thread->process) && !user_write(word.address, &zero, sizeof(zero)))
         futex_wake(word, 1, FUTEX_BITSET_ALL);
     thread->robust_list = thread->robust_list_size = thread->clear_child_tid = 0;
     atomic32_store(&thread->futex_state, execs(thread) ? STATE_ALIVE : STATE_GONE);

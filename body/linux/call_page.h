@@ -98,10 +98,10 @@ enum stub_operation {
     STUB_COPY_IN,        /* [0] from, [1] bytes: user memory into the slot's data; result: bytes until the first fault */
     STUB_COPY_OUT,       /* [0] to, [1] bytes: the other way */
     STUB_CAS32,         /* [0] address, [1] expected, [2] desired; result: previous value, or -EFAULT */
-    STUB_TRAP,          /* leave the fast path: come back as a trapped entry */
+    STUB_TRAP,          /* leave the fast path: become a trapped entry, then go on with the next command */
     STUB_CLONE_THREAD,  /* [0] index of the new slot, [1] nonce; result: inner thread id */
     STUB_CLONE_VFORK,   /* the same, another host process in this address space */
-    STUB_FORK,          /* [0] nonce: fd registers hold the child's socket, doorbell and call pages */
+    STUB_FORK,          /* [0] nonce, [1] address or 0, [2] word: fd registers hold the child's socket, doorbell and call pages */
     STUB_REWRITE,       /* [0] address of the site, [1] 1: other threads may be running */
     STUB_REFUSE_SITE,    /* [0] address of the call instruction: never ask for it again */
     STUB_EXIT_THREAD,

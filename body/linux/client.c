@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -107,12 +108,15 @@ static void client_free(struct async_work *work)
     host_watch_remove(&client->doorbell_watch);
     host_watch_remove(&client->socket_watch);
     KASSERT(list_empty(&client->processes) && !client->first);
+    socket_ready(&client->socket_watch, 0); /* a hello that nobody has read yet: nothing would end that process */
     if (client->doorbell >= 0)
         close(client->doorbell);
     if (client->socket >= 0)
         close(client->socket);
     if (client->pages)
         munmap(client->pages, CALL_PAGES_SIZE);
+    for (uint32_t i = 0; i < ARRAY_SIZE(client->threads); i++)
+        kfree(client->threads[i]);
     kfree(client);
 }
 
@@ -126,20 +130,34 @@ void client_unref(struct client *client)
 
 /* --- host processes ---------------------------------------------------------------------------------- */
 
+static struct user_thread *thread_at_locked(const struct client *client, uint32_t index)
+{
+    struct user_thread **block = client->threads[index / SLOTS_PER_BLOCK];
+    return block ? block[index % SLOTS_PER_BLOCK] : NULL;
+}
+
+/* References, or NULL: of a thread that is being made there may be a user side only. */
+static struct user_thread *thread_of_slot(struct client *client, uint32_t index, struct thread **thread)
+{
+    spin_lock(&client->lock);
+    struct user_thread *user = thread_at_locked(client, index);
+    if (user)
+        user_thread_ref(user);
+    *thread = user && user->thread ? object_ref(user->thread) : NULL;
+    spin_unlock(&client->lock);
+    return user;
+}
+
 static void mark_lost(struct client *client, const struct host_process *process)
 {
-    for (uint32_t word = 0; word < ARRAY_SIZE(client->slots_used); word++) {
-        spin_lock(&client->lock);
-        uint64_t used = client->slots_used[word];
-        spin_unlock(&client->lock);
-        for (; used; used &= used - 1) {
-            uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(used);
-            spin_lock(&client->lock);
-            struct user_thread *user = client->threads[index];
-            if (user)
-                user_thread_ref(user);
-            struct thread *thread = user && user->thread ? object_ref(user->thread) : NULL;
-            spin_unlock(&client->lock);
+    uint64_t slots[ARRAY_SIZE(client->slots_used)];
+    spin_lock(&client->lock);
+    memcpy(slots, client->slots_used, sizeof slots);
+    spin_unlock(&client->lock);
+    for (uint32_t word = 0; word < ARRAY_SIZE(slots); word++) {
+        for (uint64_t used = slots[word]; used; used &= used - 1) {
+            struct thread *thread;
+            struct user_thread *user = thread_of_slot(client, word * 64 + (uint32_t)__builtin_ctzll(used), &thread);
             if (thread && (!process || user->process == process)) {
                 post_lost(user);
                 thread_kill(thread); /* it may wait for something in the kernel */
@@ -203,7 +221,7 @@ static bool said_hello_locked(struct client *client, int32_t pid)
 
 static void add_process_locked(struct client *client, struct host_process *process, uint32_t index)
 {
-    struct user_thread *user = client->threads[index];
+    struct user_thread *user = thread_at_locked(client, index);
     list_push_back(&client->processes, &process->link);
     /* A process's first thread has no clear-child-tid: its slot is never used again. */
     if (client->slots[index].host_tid == 0)
@@ -286,6 +304,22 @@ void client_odd_clone(struct client *client)
         client_kill(client);
 }
 
+/*
+ * A thread may run before its process has said hello, and who wanted to interrupt it then could not: it marked the thread,
+ * fenced, and found no process. Here the process is known first and the mark is looked for second.
+ */
+static void kick_again(struct client *client, uint32_t index)
+{
+    struct thread *thread;
+    struct user_thread *user = thread_of_slot(client, index, &thread);
+    atomic_fence();
+    if (thread && thread_interrupted(thread))
+        body_user_kick(thread);
+    if (user)
+        user_thread_unref(user);
+    object_unref(thread);
+}
+
 static void hello(struct client *client, uint32_t index, int32_t pid)
 {
     struct host_process *process = index < CLIENT_THREADS_MAX ? make_process(client, pid) : NULL;
@@ -297,14 +331,14 @@ static void hello(struct client *client, uint32_t index, int32_t pid)
         return;
     }
     spin_lock(&client->lock);
-    bool known = said_hello_locked(client, pid), due = !known && atomic32_load(&client->hellos_due) > 0;
+    bool known = said_hello_locked(client, pid), due = !known && !client->doomed && atomic32_load(&client->hellos_due) > 0;
     if (due) {
         atomic32_sub(&client->hellos_due, 1);
         add_process_locked(client, process, index);
     }
     spin_unlock(&client->lock);
     if (!due) {
-        if (!known) /* made by a clone that was somebody else's */
+        if (!known) /* made by a clone that was somebody else's, or too late */
             syscall(SYS_pidfd_send_signal, process->pidfd, SIGKILL, NULL, 0);
         unmake_process(process);
         client_unref(client);
@@ -315,6 +349,7 @@ static void hello(struct client *client, uint32_t index, int32_t pid)
     atomic32_cas(&client->ready_pid, &none, (uint32_t)pid);
     host_watch_add(&process->watch, EPOLLIN);
     waitq_wake_all(&client->ready);
+    kick_again(client, index);
 }
 
 static void socket_ready(struct host_watch *watch, uint32_t events)
@@ -369,16 +404,16 @@ int32_t client_pid(struct client *client)
     return pid;
 }
 
-void client_kill(struct client *client)
+bool client_kill(struct client *client)
 {
-    int pidfds[16], count = 0;
     spin_lock(&client->lock);
+    bool known = !list_empty(&client->processes);
     LIST_FOR_EACH (node, &client->processes)
-        if (count < 16)
-            pidfds[count++] = LIST_ENTRY(node, struct host_process, link)->pidfd;
-    for (int i = 0; i < count; i++)
-        syscall(SYS_pidfd_send_signal, pidfds[i], SIGKILL, NULL, 0);
+        if (!client->doomed)
+            syscall(SYS_pidfd_send_signal, LIST_ENTRY(node, struct host_process, link)->pidfd, SIGKILL, NULL, 0);
+    client->doomed = true;
     spin_unlock(&client->lock);
+    return known;
 }
 
 /* --- threads ----------------------------------------------------------------------------------------- */
@@ -389,15 +424,35 @@ static bool slot_free(const struct client *client, uint32_t index)
            __atomic_load_n(&client->slots[index].host_tid, __ATOMIC_ACQUIRE) == 0;
 }
 
+static bool make_block(struct client *client, uint32_t index)
+{
+    struct user_thread ***place = &client->threads[index / SLOTS_PER_BLOCK], **block = NULL;
+    if (!__atomic_load_n(place, __ATOMIC_ACQUIRE)) {
+        block = kzalloc(SLOTS_PER_BLOCK * sizeof *block);
+        if (!block)
+            return false;
+    }
+    spin_lock(&client->lock);
+    if (!*place) {
+        __atomic_store_n(place, block, __ATOMIC_RELEASE);
+        block = NULL;
+    }
+    spin_unlock(&client->lock);
+    kfree(block);
+    return true;
+}
+
 static bool take_slot(struct client *client, uint32_t index, struct user_thread *user)
 {
+    if (!make_block(client, index))
+        return false;
     spin_lock(&client->lock);
-    bool fresh = index == 0 && !client->threads[0] && client->slots_used[0] == 0 && !client->used_before;
+    bool fresh = index == 0 && !thread_at_locked(client, 0) && client->slots_used[0] == 0 && !client->used_before;
     bool taken = fresh || slot_free(client, index);
     client->used_before = true;
     if (taken) {
         client->slots_used[index / 64] |= 1ull << (index % 64);
-        client->threads[index] = user;
+        client->threads[index / SLOTS_PER_BLOCK][index % SLOTS_PER_BLOCK] = user;
     }
     spin_unlock(&client->lock);
     return taken;
@@ -453,7 +508,7 @@ void client_remove_thread(struct user_thread *user)
 {
     struct client *client = user->client;
     spin_lock(&client->lock);
-    client->threads[user->index] = NULL;
+    client->threads[user->index / SLOTS_PER_BLOCK][user->index % SLOTS_PER_BLOCK] = NULL;
     client->slots_used[user->index / 64] &= ~(1ull << (user->index % 64));
     spin_unlock(&client->lock);
     user_thread_unref(user);
@@ -468,7 +523,7 @@ static int borrow_child(struct client *client, struct thread *thread, struct use
     spin_lock(&client->lock);
     for (uint32_t word = 0; word < ARRAY_SIZE(client->slots_used) && !found; word++)
         if (client->slots_used[word])
-            found = client->threads[word * 64 + (uint32_t)__builtin_ctzll(client->slots_used[word])];
+            found = thread_at_locked(client, word * 64 + (uint32_t)__builtin_ctzll(client->slots_used[word]));
     spin_unlock(&client->lock);
     if (!found)
         return -EINVAL;
@@ -526,7 +581,7 @@ void client_doorbell(struct host_watch *watch, UNUSED uint32_t events)
         for (; pending; pending &= pending - 1) {
             uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(pending);
             spin_lock(&client->lock);
-            struct user_thread *user = client->threads[index];
+            struct user_thread *user = thread_at_locked(client, index);
             if (user)
                 user_thread_ref(user);
             spin_unlock(&client->lock);

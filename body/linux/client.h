@@ -81,13 +81,16 @@ struct user_thread {
     struct atomic32 outer_tid; /* in the server's: found when first needed */
 };
 
+#define SLOTS_PER_BLOCK 64u
+
 struct client {
     struct atomic32 references;
     struct spinlock lock; /* rank BODY; guards the next group */
     struct list processes;
     uint64_t slots_used[CLIENT_THREADS_MAX / 64];
-    struct user_thread *threads[CLIENT_THREADS_MAX];
+    struct user_thread **threads[CLIENT_THREADS_MAX / SLOTS_PER_BLOCK]; /* by slot; a block is made when its first slot is taken */
     bool used_before; /* some thread has had a slot */
+    bool doomed;      /* all its host processes were killed: one that says hello only now dies as well */
 
     struct call_pages_header *pages;
     struct call_slot *slots;
@@ -119,7 +122,8 @@ void client_unref(struct client *client);
 int client_wait_ready(struct client *client);
 /* A live host process's pid for remote memory access, or 0. */
 int32_t client_pid(struct client *client);
-void client_kill(struct client *client);
+/* Kills every host process in it, also those still to come. True when one was known. */
+bool client_kill(struct client *client);
 /* True when a host process with this pid has said hello and is not known to be gone. */
 bool client_knows(int32_t pid);
 /* An approved clone has been made for it: from now on its hello is awaited. */
@@ -169,6 +173,11 @@ struct stub_command *command_at(struct user_thread *user, uint32_t index, uint32
 int commands_run(struct user_thread *user, uint32_t count);
 int64_t command_result(struct user_thread *user, uint32_t index);
 int64_t command_one(struct user_thread *user, uint32_t operation, const uint64_t *arguments, uint32_t count);
+/*
+ * Puts STUB_TRAP before the commands of a thread on the fast path: the stub carries the rest out as a trapped entry. How many
+ * commands that took, 0 or 1; once they have run the thread is trapped.
+ */
+uint32_t command_trap(struct user_thread *user);
 int user_make_trapped(struct user_thread *user);
 
 /* user.c */

@@ -50,11 +50,18 @@ int64_t command_one(struct user_thread *user, uint32_t operation, const uint64_t
     return error ? error : command_result(user, 0);
 }
 
-int user_make_trapped(struct user_thread *user)
+uint32_t command_trap(struct user_thread *user)
 {
     if (user->trapped)
         return 0;
     command_at(user, 0, STUB_TRAP);
+    return 1;
+}
+
+int user_make_trapped(struct user_thread *user)
+{
+    if (command_trap(user) == 0)
+        return 0;
     int error = commands_run(user, 1);
     if (error)
         return error;

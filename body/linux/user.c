@@ -316,16 +316,34 @@ static struct user_thread *child_of(struct user_thread *parent, struct client *c
     return user;
 }
 
+/* Runs commands that need the whole context; the stub saves it first if it has not. `first` is where they begin. */
+static int run_trapped(struct user_thread *parent, uint32_t first, uint32_t count)
+{
+    int error = commands_run(parent, first + count);
+    if (!error)
+        parent->trapped = true;
+    return error;
+}
+
+static int64_t clone_by_stub(struct user_thread *parent, uint32_t operation, uint32_t index, uint64_t nonce)
+{
+    uint32_t first = command_trap(parent);
+    struct stub_command *command = command_at(parent, first, operation);
+    command->arguments[0] = index;
+    command->arguments[1] = nonce;
+    int error = run_trapped(parent, first, 1);
+    return error ? error : command_result(parent, first);
+}
+
 static int clone_thread(struct user_thread *parent, struct thread *child, bool vfork)
 {
     struct user_thread *user = child_of(parent, parent->client, child);
     if (!user)
         return -EAGAIN;
     uint64_t nonce = sandbox_expect_clone(vfork ? CLONE_FLAGS_VFORK : CLONE_FLAGS_THREAD);
-    uint64_t arguments[2] = {user->index, nonce};
     if (vfork)
         atomic32_add(&parent->client->hellos_due, 1);
-    int64_t result = nonce ? command_one(parent, vfork ? STUB_CLONE_VFORK : STUB_CLONE_THREAD, arguments, 2) : -EAGAIN;
+    int64_t result = nonce ? clone_by_stub(parent, vfork ? STUB_CLONE_VFORK : STUB_CLONE_THREAD, user->index, nonce) : -EAGAIN;
     if (result <= 0) {
         if (nonce && !sandbox_forget_clone(nonce))
             client_odd_clone(parent->client);
@@ -345,7 +363,22 @@ static int clone_thread(struct user_thread *parent, struct thread *child, bool v
     return 0;
 }
 
-static int fork_client(struct user_thread *parent, struct thread *child, struct aspace *child_aspace)
+static int64_t fork_by_stub(struct user_thread *parent, const int remote[3], uint64_t nonce, const struct user_word *word)
+{
+    uint32_t first = command_trap(parent);
+    int error = sandbox_send_fds(parent->client->socket, ZYGOTE_SPAWN, remote, 3);
+    if (error)
+        return error;
+    command_at(parent, first, STUB_RECEIVE_FDS);
+    struct stub_command *command = command_at(parent, first + 1, STUB_FORK);
+    command->arguments[0] = nonce;
+    command->arguments[1] = word ? word->address : 0;
+    command->arguments[2] = word ? word->value : 0;
+    error = run_trapped(parent, first, 2);
+    return error ? error : command_result(parent, first + 1);
+}
+
+static int fork_client(struct user_thread *parent, struct thread *child, struct aspace *child_aspace, const struct user_word *word)
 {
     int remote[3];
     struct client *client = client_create(remote);
@@ -362,13 +395,7 @@ static int fork_client(struct user_thread *parent, struct thread *child, struct 
     if (user && nonce) {
         user->regs = regs;
         user->regs_known = user->regs_set = user->trapped = true;
-        result = sandbox_send_fds(parent->client->socket, ZYGOTE_SPAWN, remote, 3);
-    }
-    if (result == 0) {
-        command_at(parent, 0, STUB_RECEIVE_FDS);
-        command_at(parent, 1, STUB_FORK)->arguments[0] = nonce;
-        int error = commands_run(parent, 2);
-        result = error ? error : command_result(parent, 1);
+        result = fork_by_stub(parent, remote, nonce, word);
     }
     client_close_remote(remote);
     bool made = nonce && !sandbox_forget_clone(nonce);
@@ -390,14 +417,11 @@ static int fork_client(struct user_thread *parent, struct thread *child, struct 
     return 0;
 }
 
-int body_user_clone(struct thread *child, struct aspace *child_aspace, enum user_clone_kind kind)
+int body_user_clone(struct thread *child, struct aspace *child_aspace, enum user_clone_kind kind, const struct user_word *word)
 {
     struct user_thread *parent = thread_current()->user;
-    int error = user_make_trapped(parent);
-    if (error)
-        return error;
     if (kind == USER_CLONE_FORK)
-        return fork_client(parent, child, child_aspace);
+        return fork_client(parent, child, child_aspace, word);
     return clone_thread(parent, child, kind == USER_CLONE_VFORK);
 }
 
@@ -411,18 +435,26 @@ void body_user_start(struct thread *thread)
 
 /* --- ending ------------------------------------------------------------------------------------------ */
 
+enum leaving {
+    THREAD_LEAVES,
+    PROCESS_LEAVES, /* the host process that the thread is in */
+    ALL_LEAVE,      /* every host process of the client */
+};
+
 /*
  * The stub's thread goes by itself; nobody waits for it: its slot stays taken until the host clears host_tid. A process's
- * first thread waits on, unanswered, until the process goes: the host reaches the memory of a process through it.
+ * first thread waits on, unanswered, until the process goes: the host reaches the memory of a process through it. When
+ * all go they are killed, and only a process that nobody knows yet is told to go.
  */
-static void send_away(struct user_thread *user, bool process)
+static void send_away(struct user_thread *user, enum leaving leaving)
 {
     user_thread_ref(user);
     count_threads(user->client, -1);
     /* Out of the client's table first: the end of the host process is no loss to this thread any more. */
     client_remove_thread(user);
-    if (!atomic32_load(&user->lost) && (process || !user->main)) {
-        command_at(user, 0, process ? STUB_EXIT_PROCESS : STUB_EXIT_THREAD);
+    bool killed = leaving == ALL_LEAVE && client_kill(user->client);
+    if (!killed && !atomic32_load(&user->lost) && (leaving != THREAD_LEAVES || !user->main)) {
+        command_at(user, 0, leaving == THREAD_LEAVES ? STUB_EXIT_THREAD : STUB_EXIT_PROCESS);
         user->slot->command_count = 1;
         post_answer(user, SLOT_COMMAND, MODE_KERNEL);
     }
@@ -438,7 +470,7 @@ int body_user_exec(struct aspace *aspace)
         return error;
     struct user_thread *user = thread->user;
     count_threads(user->client, 1);
-    send_away(old, true); /* the other threads are gone */
+    send_away(old, PROCESS_LEAVES); /* the other threads are gone */
     return 0;
 }
 
@@ -447,7 +479,7 @@ void body_user_exit(bool last)
     struct thread *thread = thread_current();
     struct user_thread *user = thread->user;
     user_attach(thread, NULL);
-    send_away(user, last);
+    send_away(user, last ? ALL_LEAVE : THREAD_LEAVES);
 }
 
 /* --- kicking ----------------------------------------------------------------------------------------- */

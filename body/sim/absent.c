@@ -15,7 +15,8 @@ void body_random(void *buffer, size_t size)
 
 int body_user_create(struct thread *thread UNUSED, struct aspace *aspace UNUSED) { return -ENOSYS; }
 
-int body_user_clone(struct thread *child UNUSED, struct aspace *child_aspace UNUSED, enum user_clone_kind kind UNUSED)
+int body_user_clone(struct thread *child UNUSED, struct aspace *child_aspace UNUSED, enum user_clone_kind kind UNUSED,
+                    const struct user_word *word UNUSED)
 {
     return -ENOSYS;
 }

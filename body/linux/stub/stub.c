@@ -243,22 +243,22 @@ static long clone_thread(uint32_t index, uint64_t nonce, int vfork, struct host_
 /* In the child of a fork (or of the zygote): its own descriptors and call pages. */
 static void become_client(const int fds[3])
 {
-    enum { ASIDE = 32 }; /* past anything that is open here: the three may be where they are to go */
-    host_call3(SYS_DUP2, fds[0], ASIDE, 0);
-    host_call3(SYS_DUP2, fds[1], ASIDE + 1, 0);
-    host_call3(SYS_DUP2, fds[2], ASIDE + 2, 0);
-    for (int i = 0; i < 3; i++)
-        host_call3(SYS_CLOSE, fds[i], 0, 0);
-    host_call3(SYS_DUP2, ASIDE, STUB_SOCKET_FD, 0);
-    host_call3(SYS_DUP2, ASIDE + 1, STUB_DOORBELL_FD, 0);
-    host_call6(SYS_MMAP, CALL_PAGES_BASE, CALL_PAGES_SIZE, 3, 0x11 /* SHARED | FIXED */, ASIDE + 2, 0);
+    host_call6(SYS_MMAP, CALL_PAGES_BASE, CALL_PAGES_SIZE, 3, 0x11 /* SHARED | FIXED */, fds[2], 0);
     host_call3(SYS_MADVISE, CALL_PAGES_BASE, CALL_PAGES_SIZE, 10 /* DONTFORK */);
+    enum { ASIDE = 32 }; /* past anything that is open here: the two may be where the other is to go */
+    host_call3(SYS_DUP2, fds[1], ASIDE, 0);
+    host_call3(SYS_DUP2, fds[0], STUB_SOCKET_FD, 0);
+    host_call3(SYS_DUP2, ASIDE, STUB_DOORBELL_FD, 0);
+    host_call3(SYS_CLOSE, ASIDE, 0, 0);
     for (int i = 0; i < 3; i++)
-        host_call3(SYS_CLOSE, ASIDE + i, 0, 0);
+        if (fds[i] != STUB_SOCKET_FD && fds[i] != STUB_DOORBELL_FD)
+            host_call3(SYS_CLOSE, fds[i], 0, 0);
 }
 
-static long fork_process(struct stub_thread *self, uint64_t nonce, struct host_context *context)
+static long fork_process(struct stub_thread *self, const struct stub_command *command, struct host_context *context)
 {
+    uint64_t nonce = command->arguments[0], address = command->arguments[1];
+    uint32_t word = (uint32_t)command->arguments[2];
     if (!context || self->fd_count != 3)
         return -22;
     long pid = host_clone(17, 0, 0, (long)nonce, 0, 0);
@@ -266,6 +266,8 @@ static long fork_process(struct stub_thread *self, uint64_t nonce, struct host_c
         self->fd_count = 0;
         become_client(self->fds);
         say_hello(self);
+        if (address)
+            stub_copy((void *)address, &word, sizeof word);
         serve(self, context);
         host_sigreturn(context);
     }
@@ -346,7 +348,7 @@ static long carry_out(struct stub_thread *self, struct stub_command *command, st
     case STUB_TRAP: return 0;
     case STUB_CLONE_THREAD: return clone_thread((uint32_t)a[0], a[1], 0, context);
     case STUB_CLONE_VFORK: return clone_thread((uint32_t)a[0], a[1], 1, context);
-    case STUB_FORK: return fork_process(self, a[0], context);
+    case STUB_FORK: return fork_process(self, command, context);
     case STUB_REWRITE: return rewrite_site(a[0], (int)a[1]);
     case STUB_REFUSE_SITE: rewrite_refuse(a[0]); return 0;
     case STUB_EXIT_THREAD: return host_call3(SYS_EXIT, 0, 0, 0);
@@ -356,15 +358,20 @@ static long carry_out(struct stub_thread *self, struct stub_command *command, st
     return -38;
 }
 
-static void carry_out_all(struct stub_thread *self, struct call_slot *slot, struct host_context *context)
+static void carry_out_from(uint32_t first, struct stub_thread *self, struct call_slot *slot, struct host_context *context)
 {
     uint32_t count = slot->command_count;
-    for (uint32_t i = 0; i < count && i < STUB_COMMANDS_MAX; i++) {
+    for (uint32_t i = first; i < count && i < STUB_COMMANDS_MAX; i++) {
         struct stub_command *command = &slot->commands[i];
         command->result = carry_out(self, command, context);
         if (command->result < 0 && command->result > -4096 && !command->go_on)
             break;
     }
+}
+
+static void carry_out_all(struct stub_thread *self, struct call_slot *slot, struct host_context *context)
+{
+    carry_out_from(0, self, slot, context);
 }
 
 /* --- registers --------------------------------------------------------------------------------------- */
@@ -480,6 +487,17 @@ static void trapped(struct stub_thread *self, struct host_context *context, uint
     serve(self, context);
 }
 
+/* After STUB_TRAP: the commands that follow it want the context that is there now. */
+static void trapped_command(struct stub_thread *self, struct host_context *context)
+{
+    store_registers(self->slot, context);
+    drop_window(self->slot);
+    self->slot->commands[0].result = 0;
+    carry_out_from(1, self, self->slot, context);
+    post(self, self->slot, SLOT_KIND_DONE | SLOT_TRAPPED);
+    serve(self, context);
+}
+
 static int in_range(uint64_t rip, const char *begin, const char *end) { return rip >= (uint64_t)begin && rip < (uint64_t)end; }
 static int in_stub(uint64_t rip) { return rip >= STUB_IMAGE_BASE && rip < STUB_IMAGE_BASE + STUB_TEXT_SIZE; }
 
@@ -550,8 +568,10 @@ static void on_fault(struct stub_thread *self, int signal, const struct host_sig
         self->pending = 0;
         if (rip == (uint64_t)gate_slow)
             trapped_call(self, context, 0);
+        else if (rip == (uint64_t)gate_trap)
+            trapped_command(self, context);
         else
-            trapped(self, context, rip == (uint64_t)gate_trap ? SLOT_KIND_DONE : SLOT_KIND_INTERRUPT);
+            trapped(self, context, SLOT_KIND_INTERRUPT);
         return;
     }
     if (signal == SIG_ILL && rip == (uint64_t)gate_start) {

@@ -74,6 +74,7 @@ struct user_thread {
     bool regs_known, regs_set;
     bool trapped;
     bool starting;
+    bool forked;              /* not started yet, in a client of its own made by a fork */
     bool main;                /* the first thread of its host process: it stays until the process goes */
     bool rewritable;
     struct atomic32 polled, blocked; /* what the slot's words say, as the server left them */
@@ -196,8 +197,15 @@ uint32_t client_asleep(const struct client *client);
 /* sandbox.c */
 int sandbox_start(const char **why);
 void sandbox_stop(void);
-/* Takes a ready process; may suspend. */
+/* Takes a ready process, or has one made; may suspend. */
 int sandbox_take(struct client **client);
+/* For a fork: as client_create, made ahead if there has been a fork before. */
+struct client *sandbox_take_spare(int remote[3]);
+/* The next idle worker is to make one ahead: said when the one that was taken runs. */
+void sandbox_want_process(void);
+void sandbox_want_spare(void);
+/* Makes what is wanted. By a worker with nothing else to do. */
+void sandbox_prepare(void);
 /* A clone the server has asked for: the filter's listener lets one with this nonce and these flags through. 0: table full. */
 uint64_t sandbox_expect_clone(uint64_t flags);
 bool sandbox_forget_clone(uint64_t nonce); /* false: it was used */

@@ -246,6 +246,7 @@ void body_idle(uint32_t cpu)
     struct worker *self = &loop.workers[cpu];
     if (hot_poll())
         return;
+    sandbox_prepare();
     atomic32_sub(&loop.busy, 1);
     if (!spin(cpu)) {
         hot_leave();

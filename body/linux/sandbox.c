@@ -1,7 +1,9 @@
 /*
  * The sandbox: the zygote and its namespaces, the pool of ready processes, the filter's listener.
  *
- * The zygote is made once, at start. Each process is asked for ahead of its use, so that exec finds one waiting.
+ * The zygote is made once, at start. What an exec and a fork need is made ahead of its use, by a worker that has nothing
+ * else to do just then (sandbox_prepare): one process that waits for its program, and, after the first fork, one client
+ * (call pages, socket, doorbell) for the next child.
  * The listener decides every clone in the sandbox: one that the server has just ordered carries a nonce
  * and the flags it was ordered with; anything else is a guest that jumped to the gate, and gets EPERM.
  */
@@ -43,9 +45,12 @@ static struct {
     struct spinlock lock; /* rank BODY; guards the rest */
     struct list pool;     /* struct client.pool_link, asked for in this order */
     uint32_t pool_count;
+    struct client *spare; /* for the next fork */
+    int spare_remote[3];
     struct {
         uint64_t nonce, flags;
     } expected[EXPECTED_MAX];
+    struct atomic32 wants_process, wants_spare; /* any lock */
 } sandbox = {.control = -1, .life = -1, .lock = SPINLOCK_INIT(RANK_BODY)};
 
 /* --- expected clones --------------------------------------------------------------------------------- */
@@ -312,10 +317,10 @@ static struct client *pool_pop(void)
 
 int sandbox_take(struct client **client)
 {
-    int error = 0;
-    while (!error && __atomic_load_n(&sandbox.pool_count, __ATOMIC_RELAXED) < POOL_READY + 1)
-        error = pool_ask();
     struct client *taken = pool_pop();
+    int error = taken ? 0 : pool_ask();
+    if (!taken && !error)
+        taken = pool_pop();
     if (!taken)
         return error ? error : -EAGAIN;
     error = client_wait_ready(taken);
@@ -325,4 +330,48 @@ int sandbox_take(struct client **client)
     }
     *client = taken;
     return 0;
+}
+
+/* --- ahead of the next fork or exec ------------------------------------------------------------------ */
+
+void sandbox_want_process(void) { atomic32_store(&sandbox.wants_process, 1); }
+void sandbox_want_spare(void) { atomic32_store(&sandbox.wants_spare, 1); }
+
+struct client *sandbox_take_spare(int remote[3])
+{
+    spin_lock(&sandbox.lock);
+    struct client *client = sandbox.spare;
+    memcpy(remote, sandbox.spare_remote, sizeof sandbox.spare_remote);
+    sandbox.spare = NULL;
+    spin_unlock(&sandbox.lock);
+    return client ? client : client_create(remote);
+}
+
+static void make_spare(void)
+{
+    int remote[3];
+    struct client *client = client_create(remote);
+    if (!client)
+        return; /* the fork will say so */
+    spin_lock(&sandbox.lock);
+    bool kept = !sandbox.spare;
+    if (kept) {
+        sandbox.spare = client;
+        memcpy(sandbox.spare_remote, remote, sizeof remote);
+    }
+    spin_unlock(&sandbox.lock);
+    if (!kept) {
+        client_close_remote(remote);
+        client_unref(client);
+    }
+}
+
+void sandbox_prepare(void)
+{
+    if (atomic32_load_relaxed(&sandbox.wants_spare) && atomic32_swap(&sandbox.wants_spare, 0) &&
+        !__atomic_load_n(&sandbox.spare, __ATOMIC_RELAXED))
+        make_spare();
+    if (atomic32_load_relaxed(&sandbox.wants_process) && atomic32_swap(&sandbox.wants_process, 0) &&
+        __atomic_load_n(&sandbox.pool_count, __ATOMIC_RELAXED) < POOL_READY)
+        pool_ask(); /* an exec that finds none asks again */
 }

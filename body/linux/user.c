@@ -381,7 +381,7 @@ static int64_t fork_by_stub(struct user_thread *parent, const int remote[3], uin
 static int fork_client(struct user_thread *parent, struct thread *child, struct aspace *child_aspace, const struct user_word *word)
 {
     int remote[3];
-    struct client *client = client_create(remote);
+    struct client *client = sandbox_take_spare(remote);
     if (!client)
         return -EAGAIN;
     client->took_gs = parent->client->took_gs;
@@ -412,7 +412,7 @@ static int fork_client(struct user_thread *parent, struct thread *child, struct 
     user->inner_tid = (int32_t)result;
     child_aspace->body = client;
     futex_census_place(child_aspace, (struct atomic32 *)client->pages->census);
-    user->main = true;
+    user->main = user->forked = true;
     user_attach(child, user);
     return 0;
 }
@@ -430,6 +430,11 @@ void body_user_start(struct thread *thread)
     struct user_thread *user = thread->user;
     user->starting = true;
     count_threads(user->client, 1);
+    if (user->forked)
+        sandbox_want_spare();
+    else if (user->main && user->index == 0)
+        sandbox_want_process();
+    user->forked = false;
     thread_unpark(thread);
 }
 
@@ -470,6 +475,7 @@ int body_user_exec(struct aspace *aspace)
         return error;
     struct user_thread *user = thread->user;
     count_threads(user->client, 1);
+    sandbox_want_process();
     send_away(old, PROCESS_LEAVES); /* the other threads are gone */
     return 0;
 }

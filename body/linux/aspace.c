@@ -5,6 +5,11 @@
  * not the caller's own (exec fills a fresh one), the batch goes to the waiting first thread of that client, driven
  * from the calling microthread. Private anonymous memory is the host's; a memobj is mapped by a descriptor
  * that travels on the client's socket and is closed again in the same batch.
+ *
+ * Where no thread runs yet nobody can tell when an operation is carried out. So what exec does to a fresh address space is
+ * only gathered (client->filling), small copies into it too, and goes to the stub in one round: when there is no more room,
+ * when somebody reads the memory, and at the latest when a thread moves in (aspace_settle). A failure then is a failure of
+ * all that comes after it, and in the end of the exec.
  */
 #include "body/linux/client.h"
 
@@ -14,7 +19,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define OPERATION_COMMANDS 3u /* the most one map operation takes */
+#define OPERATION_COMMANDS 2u /* the most one map operation takes */
+#define LAST_COMMANDS 1u      /* to close the descriptor that is held */
 
 /* --- the vdso: where exec put it in the zygote, it is in every client -------------------------------- */
 
@@ -59,6 +65,8 @@ static void publish_windows(void)
     }
 }
 
+static void filling_drop(struct client *client);
+
 int body_aspace_create(struct aspace *aspace)
 {
     struct client *client;
@@ -87,6 +95,7 @@ void body_aspace_destroy(struct aspace *aspace)
 {
     struct client *client = aspace->body;
     client_kill(client);
+    filling_drop(client);
     if (client->first) { /* filled, but no thread moved in */
         struct user_thread *first = client->first;
         client->first = NULL;
@@ -102,6 +111,12 @@ struct batch {
     uint32_t commands;
     uint32_t last_command[STUB_COMMANDS_MAX]; /* for each operation in the batch: the command that tells its result */
     uint32_t operations;
+    uint32_t wanted[STUB_COMMANDS_MAX]; /* the least result that is a success */
+    struct memobj *held; /* a reference: what the stub's descriptor register 0 maps once the commands before are done */
+    bool held_write;
+    /* when it gathers (client->filling) */
+    uint32_t data_used; /* bytes of the slot's data that copies have taken */
+    int error;          /* of a round before this one: nothing works any more */
 };
 
 static void host_call_command(struct batch *batch, uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f)
@@ -121,15 +136,19 @@ static int map_flags(const struct map_op *op)
     return flags;
 }
 
-/* May send a descriptor: it waits in the socket until its command takes it, in order. */
-static int add_map(struct batch *batch, const struct map_op *op)
+static void release_held(struct batch *batch)
 {
-    if (!op->memobj) {
-        host_call_command(batch, SYS_mmap, op->address, op->size, op->prot, (uint64_t)map_flags(op), (uint64_t)-1, 0);
+    object_unref(batch->held);
+    batch->held = NULL;
+}
+
+/* May send a descriptor: it waits in the socket until its command takes it, in order. The one that is held may do. */
+static int hold(struct batch *batch, struct memobj *memobj, bool write_shared)
+{
+    bool close_it;
+    if (batch->held == memobj && batch->held_write == write_shared)
         return 0;
-    }
-    bool close_it, write_shared = (op->flags & REGION_SHARED) && (op->flags & REGION_MAY_WRITE || op->prot & PROT_WRITE_BIT);
-    int fd = memobj_host_fd(op->memobj, write_shared, &close_it);
+    int fd = memobj_host_fd(memobj, write_shared, &close_it);
     if (fd < 0)
         return fd;
     int error = sandbox_send_fds(batch->user->client->socket, ZYGOTE_SPAWN, &fd, 1);
@@ -138,11 +157,24 @@ static int add_map(struct batch *batch, const struct map_op *op)
     if (error)
         return error;
     command_at(batch->user, batch->commands++, STUB_RECEIVE_FDS);
+    release_held(batch);
+    batch->held = object_ref(memobj);
+    batch->held_write = write_shared;
+    return 0;
+}
+
+static int add_map(struct batch *batch, const struct map_op *op)
+{
+    if (!op->memobj) {
+        host_call_command(batch, SYS_mmap, op->address, op->size, op->prot, (uint64_t)map_flags(op), (uint64_t)-1, 0);
+        return 0;
+    }
+    int error = hold(batch, op->memobj, (op->flags & REGION_SHARED) && (op->flags & REGION_MAY_WRITE || op->prot & PROT_WRITE_BIT));
+    if (error)
+        return error;
     struct stub_command *map = command_at(batch->user, batch->commands++, STUB_MAP_FD);
     const uint64_t arguments[6] = {op->address, op->size, op->prot, (uint64_t)map_flags(op), 0, op->offset};
     memcpy(map->arguments, arguments, sizeof arguments);
-    map->go_on = 1; /* the descriptor is closed in any case */
-    command_at(batch->user, batch->commands++, STUB_CLOSE_FDS);
     return 0;
 }
 
@@ -193,11 +225,16 @@ static int batch_flush(struct batch *batch, size_t *done)
 {
     if (batch->commands == 0)
         return 0;
+    if (batch->held)
+        command_at(batch->user, batch->commands++, STUB_CLOSE_FDS);
+    release_held(batch);
     int error = commands_run(batch->user, batch->commands);
     for (uint32_t i = 0; i < batch->operations && !error; i++) {
         int64_t result = command_result(batch->user, batch->last_command[i]);
         if (result < 0 && result > -4096)
             error = (int)result;
+        else if ((uint64_t)result < batch->wanted[i])
+            error = -EFAULT;
         else
             ++*done;
     }
@@ -205,49 +242,133 @@ static int batch_flush(struct batch *batch, size_t *done)
     return error;
 }
 
-/* A user thread in the caller's name for a client that nobody runs in yet: its stub waits in slot 0. */
-static int batch_begin(struct batch *batch, struct aspace *aspace)
+/* Makes room for one more operation. */
+static int batch_room(struct batch *batch, size_t *done)
 {
-    struct thread *thread = thread_current();
-    struct user_thread *own = thread ? thread->user : NULL;
-    struct client *client = aspace->body;
-    memset(batch, 0, sizeof *batch);
-    if (!client)
-        return -EFAULT;
-    if (own && own->client == client) {
-        batch->user = own;
-        return 0;
-    }
-    return client_borrow(client, thread, &batch->user);
+    return batch->commands + OPERATION_COMMANDS + LAST_COMMANDS > STUB_COMMANDS_MAX ? batch_flush(batch, done) : 0;
 }
 
-static void batch_end(struct batch *batch)
+static void note_operation(struct batch *batch, uint32_t wanted)
 {
-    struct thread *thread = thread_current();
-    if (batch->user && batch->user != thread->user)
-        client_return(batch->user);
+    batch->wanted[batch->operations] = wanted;
+    batch->last_command[batch->operations++] = batch->commands - 1;
+}
+
+static int batch_add(struct batch *batch, const struct map_op *op)
+{
+    uint32_t first = batch->commands;
+    int error = add_operation(batch, op);
+    if (error)
+        batch->commands = first;
+    else
+        note_operation(batch, 0);
+    return error;
+}
+
+static int apply_now(struct user_thread *user, const struct map_op *ops, size_t count, size_t *done)
+{
+    struct batch batch = {.user = user};
+    int error = 0;
+    for (size_t i = 0; i < count && !error; i++) {
+        error = batch_room(&batch, done);
+        if (!error)
+            error = batch_add(&batch, &ops[i]);
+    }
+    int flushed = batch_flush(&batch, done);
+    release_held(&batch);
+    return flushed ? flushed : error;
+}
+
+/* --- filling an address space that nobody runs in ----------------------------------------------------- */
+
+static void filling_drop(struct client *client)
+{
+    if (client->filling)
+        release_held(client->filling);
+    kfree(client->filling);
+    client->filling = NULL;
+}
+
+static int filling_flush(struct batch *filling)
+{
+    size_t done;
+    int error = batch_flush(filling, &done);
+    filling->data_used = 0;
+    if (!filling->error)
+        filling->error = error;
+    return filling->error;
+}
+
+static int apply_later(struct user_thread *user, const struct map_op *ops, size_t count, size_t *done)
+{
+    struct client *client = user->client;
+    if (!client->filling && !(client->filling = kzalloc(sizeof *client->filling)))
+        return -ENOMEM;
+    struct batch *filling = client->filling;
+    size_t flushed;
+    filling->user = user;
+    for (size_t i = 0; i < count && !filling->error; i++) {
+        filling->error = batch_room(filling, &flushed);
+        if (filling->commands == 0)
+            filling->data_used = 0;
+        if (!filling->error)
+            filling->error = batch_add(filling, &ops[i]);
+        *done += !filling->error;
+    }
+    return filling->error;
+}
+
+bool aspace_copy_later(struct client *client, uaddr_t to, const void *from, size_t size)
+{
+    struct batch *filling = client->filling;
+    struct user_thread *user;
+    if (!filling || size > sizeof user->slot->data || client_borrow(client, thread_current(), &user))
+        return false;
+    filling->user = user;
+    if (filling->data_used + size > sizeof user->slot->data || filling->commands + 1 + LAST_COMMANDS > STUB_COMMANDS_MAX)
+        filling_flush(filling);
+    memcpy(user->slot->data + filling->data_used, from, size);
+    struct stub_command *copy = command_at(user, filling->commands, STUB_COPY_OUT);
+    copy->arguments[0] = to;
+    copy->arguments[1] = size;
+    copy->arguments[2] = filling->data_used;
+    filling->commands++;
+    note_operation(filling, (uint32_t)size);
+    filling->data_used += (uint32_t)size;
+    client_return(user);
+    return !filling->error;
+}
+
+int aspace_settle(struct client *client)
+{
+    struct user_thread *user;
+    if (!client->filling)
+        return 0;
+    int error = client_borrow(client, thread_current(), &user);
+    if (error)
+        return error;
+    client->filling->user = user;
+    error = filling_flush(client->filling);
+    if (!error)
+        filling_drop(client);
+    client_return(user);
+    return error;
 }
 
 int body_aspace_apply(struct aspace *aspace, const struct map_op *ops, size_t count, size_t *done)
 {
-    struct batch batch;
+    struct thread *thread = thread_current();
+    struct user_thread *own = thread ? thread->user : NULL, *user;
+    struct client *client = aspace->body;
     *done = 0;
-    int error = batch_begin(&batch, aspace);
+    if (!client)
+        return -EFAULT;
+    if (own && own->client == client)
+        return apply_now(own, ops, count, done);
+    int error = client_borrow(client, thread, &user);
     if (error)
         return error;
-    for (size_t i = 0; i < count && !error; i++) {
-        if (batch.commands + OPERATION_COMMANDS > STUB_COMMANDS_MAX)
-            error = batch_flush(&batch, done);
-        if (error)
-            break;
-        uint32_t first = batch.commands;
-        error = add_operation(&batch, &ops[i]);
-        if (error)
-            batch.commands = first;
-        else
-            batch.last_command[batch.operations++] = ops[i].kind == MAP_OP_MAP && ops[i].memobj ? first + 1 : batch.commands - 1;
-    }
-    int flushed = batch_flush(&batch, done);
-    batch_end(&batch);
-    return flushed ? flushed : error;
+    error = client->first ? apply_later(user, ops, count, done) : apply_now(user, ops, count, done);
+    client_return(user);
+    return error;
 }

@@ -89,14 +89,14 @@ enum slot_base_changes { SLOT_SET_FS = 1, SLOT_SET_GS = 2 };
 
 enum stub_operation {
     STUB_HOST_CALL = 1, /* arguments: number, six arguments; result */
-    STUB_RECEIVE_FDS,   /* [0] how many to receive from the socket into the fd registers */
+    STUB_RECEIVE_FDS,   /* one message from the socket: its descriptors take the place of those in the fd registers */
     STUB_CLOSE_FDS,     /* closes the fd registers */
     STUB_MAP_FD,        /* mmap: addr, size, prot, flags, fd register, offset */
     STUB_FP_SAVE,       /* [0] to, [1] most bytes: copies the frame's FP state to user memory; result: bytes */
     STUB_FP_LOAD,       /* [0] from, [1] bytes */
     STUB_FP_RESET,
     STUB_COPY_IN,        /* [0] from, [1] bytes: user memory into the slot's data; result: bytes until the first fault */
-    STUB_COPY_OUT,       /* [0] to, [1] bytes: the other way */
+    STUB_COPY_OUT,       /* [0] to, [1] bytes, [2] where in the slot's data: the other way */
     STUB_CAS32,         /* [0] address, [1] expected, [2] desired; result: previous value, or -EFAULT */
     STUB_TRAP,          /* leave the fast path: become a trapped entry, then go on with the next command */
     STUB_CLONE_THREAD,  /* [0] index of the new slot, [1] nonce; result: inner thread id */
@@ -110,8 +110,7 @@ enum stub_operation {
 };
 
 struct stub_command {
-    uint32_t operation;
-    uint32_t go_on; /* do the next one even if this fails */
+    uint32_t operation, padding;
     int64_t result;
     uint64_t arguments[7];
 };

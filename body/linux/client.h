@@ -111,7 +111,9 @@ struct client {
     struct atomic32 odd_clones; /* approved and made, but its stub says that they failed */
     struct timer grace;
     bool took_gs;
-    struct user_thread *first; /* borrowed while the address space is filled; owned by who fills it */
+    /* While the address space is filled, before a thread runs in it: of who fills it. */
+    struct user_thread *first; /* borrowed */
+    struct batch *filling;     /* aspace.c: what its stub is to do still */
 };
 
 /* client.c */
@@ -219,6 +221,12 @@ void sweep_ask(void);
 int sandbox_send_fds(int socket, char tag, const int *fds, uint32_t count);
 extern struct kernel_page *kernel_page;
 #define CLIENT_SPIN_TURNS 400u /* about 18 us: what a waiting stub may spin with a CPU to spare */
+
+/* aspace.c */
+/* Gathers a copy for an address space that is being filled. False: it has to be made at once. */
+bool aspace_copy_later(struct client *client, uaddr_t to, const void *from, size_t size);
+/* Carries out what was gathered; the first error there was. May suspend. */
+int aspace_settle(struct client *client);
 
 /* loop.c */
 int loop_init(uint32_t workers, const char **why);

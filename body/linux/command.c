@@ -12,7 +12,6 @@ struct stub_command *command_at(struct user_thread *user, uint32_t index, uint32
     KASSERT(index < STUB_COMMANDS_MAX);
     struct stub_command *command = &user->slot->commands[index];
     command->operation = operation;
-    command->go_on = 0;
     command->result = -ECANCELED;
     return command;
 }

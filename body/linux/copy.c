@@ -49,10 +49,10 @@ static size_t transfer_by_stub(struct aspace *aspace, void *local, uaddr_t remot
         return 0;
     while (moved < size) {
         size_t piece = min_u64(size - moved, sizeof user->slot->data);
-        uint64_t arguments[2] = {remote + moved, piece};
+        uint64_t arguments[3] = {remote + moved, piece, 0};
         if (write)
             memcpy(user->slot->data, (char *)local + moved, piece);
-        int64_t got = command_one(user, write ? STUB_COPY_OUT : STUB_COPY_IN, arguments, 2);
+        int64_t got = command_one(user, write ? STUB_COPY_OUT : STUB_COPY_IN, arguments, 3);
         if (got <= 0 || (uint64_t)got > piece)
             break;
         if (!write)
@@ -102,9 +102,18 @@ static bool copy_from_window(const struct aspace *aspace, void *to, uaddr_t from
     return true;
 }
 
+/* An address space that exec is filling: what was put off is done before anybody looks. */
+static bool settled(struct aspace *aspace)
+{
+    struct client *client = aspace->body;
+    return LIKELY(!client || !client->filling) || aspace_settle(client) == 0;
+}
+
 size_t body_copy_in(struct aspace *aspace, void *to, uaddr_t from, size_t size)
 {
     size = clamp(from, size);
+    if (!settled(aspace))
+        return 0;
     if (size && copy_from_window(aspace, to, from, size))
         return size;
     if (UNLIKELY(host_options.no_vm_access))
@@ -115,6 +124,11 @@ size_t body_copy_in(struct aspace *aspace, void *to, uaddr_t from, size_t size)
 size_t body_copy_out(struct aspace *aspace, uaddr_t to, const void *from, size_t size)
 {
     size = clamp(to, size);
+    struct client *client = aspace->body;
+    if (UNLIKELY(client && client->filling) && aspace_copy_later(client, to, from, size))
+        return size;
+    if (!settled(aspace))
+        return 0;
     if (UNLIKELY(host_options.no_vm_access))
         return transfer_by_stub(aspace, (void *)from, to, size, true);
     return size ? transfer(aspace, (void *)from, to, size, true) : 0;

@@ -293,6 +293,9 @@ static void count_threads(struct client *client, int change)
 int body_user_create(struct thread *thread, struct aspace *aspace)
 {
     struct client *client = aspace->body;
+    int error = aspace_settle(client);
+    if (error)
+        return error;
     struct user_thread *user = client_add_thread(client, thread);
     if (!user)
         return -ENOMEM;

@@ -300,14 +300,16 @@ static long load_fp(struct host_context *context, const void *from, uint64_t siz
 }
 
 /* A page of the program's at a time, so that the count stops at the first that faults. */
-static long copy_data(struct call_slot *slot, char *program, uint64_t size, int out)
+static long copy_data(struct call_slot *slot, char *program, uint64_t size, uint64_t offset, int out)
 {
     uint64_t moved = 0;
-    while (moved < size && size <= sizeof slot->data) {
+    if (size > sizeof slot->data || offset > sizeof slot->data - size)
+        return -22;
+    while (moved < size) {
         uint64_t piece = 4096 - ((uint64_t)(program + moved) & 4095);
         if (piece > size - moved)
             piece = size - moved;
-        uint8_t *data = slot->data + moved;
+        uint8_t *data = slot->data + offset + moved;
         if (out ? stub_copy(program + moved, data, piece) : stub_copy(data, program + moved, piece))
             break;
         moved += piece;
@@ -322,6 +324,7 @@ static long carry_out(struct stub_thread *self, struct stub_command *command, st
     case STUB_HOST_CALL: return host_call6((long)a[0], (long)a[1], (long)a[2], (long)a[3], (long)a[4], (long)a[5], (long)a[6]);
     case STUB_RECEIVE_FDS: {
         char tag;
+        close_fds(self);
         long got = receive_fds(self, STUB_SOCKET_FD, self->fds, STUB_FD_REGISTERS, &tag);
         self->fd_count = got > 0 ? (uint32_t)got : 0;
         return got;
@@ -342,8 +345,8 @@ static long carry_out(struct stub_thread *self, struct stub_command *command, st
             *(uint64_t *)(context->fp_state + 512) = 0;
         }
         return 0;
-    case STUB_COPY_IN: return copy_data(self->slot, (char *)a[0], a[1], 0);
-    case STUB_COPY_OUT: return copy_data(self->slot, (char *)a[0], a[1], 1);
+    case STUB_COPY_IN: return copy_data(self->slot, (char *)a[0], a[1], 0, 0);
+    case STUB_COPY_OUT: return copy_data(self->slot, (char *)a[0], a[1], a[2], 1);
     case STUB_CAS32: return stub_cas((uint32_t *)a[0], (uint32_t)a[1], (uint32_t)a[2]);
     case STUB_TRAP: return 0;
     case STUB_CLONE_THREAD: return clone_thread((uint32_t)a[0], a[1], 0, context);
@@ -358,14 +361,17 @@ static long carry_out(struct stub_thread *self, struct stub_command *command, st
     return -38;
 }
 
+/* Stops at the first that fails, but descriptors that were sent for the rest are taken out of the socket and closed. */
 static void carry_out_from(uint32_t first, struct stub_thread *self, struct call_slot *slot, struct host_context *context)
 {
+    int failed = 0;
     uint32_t count = slot->command_count;
     for (uint32_t i = first; i < count && i < STUB_COMMANDS_MAX; i++) {
         struct stub_command *command = &slot->commands[i];
+        if (failed && command->operation != STUB_RECEIVE_FDS && command->operation != STUB_CLOSE_FDS)
+            continue;
         command->result = carry_out(self, command, context);
-        if (command->result < 0 && command->result > -4096 && !command->go_on)
-            break;
+        failed |= command->result < 0 && command->result > -4096;
     }
 }
 

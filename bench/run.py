@@ -166,7 +166,8 @@ class Bench:
     def kernel_rows(self, _title):
         for line in self.output([self.kernel]).splitlines():
             name, value = line.rsplit(None, 1)
-            goal, unit = {"microthread switch": (20, "ns"), "parked thread": (1024, "byte")}[name]
+            goal, unit = {"microthread switch": (20, "ns"), "parked thread": (1024, "byte"), "call and reply": (400, "ns"),
+                          "call and reply with 100 bytes": (450, "ns")}[name]
             self.show(name, None, float(value), float(value), goal, unit=unit)
 
 

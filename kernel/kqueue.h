@@ -5,7 +5,8 @@
  * An ABI finds what an ident names and hands it over as a kevent_source; the queue keeps a reference on it until the note goes:
  * by EV_DELETE, EV_ONESHOT, or the end of the queue's last handle.
  *
- * What a change of a note means for what is pending: the new flags, fflags, data and udata replace the old ones. Pending
+ * What a change of a note means for what is pending. Only EV_ADD changes a note; EV_ENABLE and EV_DISABLE alone leave its interest,
+ * and NOTE_TRIGGER works with or without. The new flags, fflags, data and udata replace the old ones. Pending
  * fflags that are no longer asked for are dropped, and with the last of them the event; what is still asked for stays pending and is
  * told with the new udata. A timer starts anew and its pending expirations are dropped. EV_DISABLE keeps what is pending
  * and what comes until EV_ENABLE.
@@ -95,6 +96,8 @@ struct kevent_source {
 };
 
 struct kqueue;
+/* For a queue that no handle names (a body's own): as the end of the last handle. */
+void kqueue_close(struct kqueue *queue);
 extern const struct object_type kqueue_type;
 
 /* A queue with one reference; its notes go with its last handle. NULL: no memory. */

@@ -401,3 +401,15 @@ uint32_t port_events(struct object *object)
     spin_unlock(&port->lock);
     return events;
 }
+
+uint64_t port_messages(struct object *object)
+{
+    if (object->type == &port_set_type)
+        return port_events(object) & EVENT_READ ? 1 : 0;
+    KASSERT(object->type == &port_type);
+    struct port *port = CONTAINER_OF(object, struct port, object);
+    spin_lock(&port->lock);
+    uint64_t messages = port->item_count;
+    spin_unlock(&port->lock);
+    return messages;
+}

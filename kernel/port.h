@@ -188,6 +188,8 @@ extern const struct object_type port_reply_type; /* a send-once right's object *
  */
 struct knote_list *port_knotes(struct object *object);
 uint32_t port_events(struct object *object);
+/* How many messages wait in a port; of a set: 1 when there may be some. */
+uint64_t port_messages(struct object *object);
 
 /* thread.c: the thread is gone. NULL is fine. */
 void port_thread_gone(struct port_thread *self);

@@ -246,6 +246,11 @@ static int send_part(struct port_thread *self, const struct port_request *reques
         self->to = object_ref(request->to_port);
         return send_to_port(self, self->to, request->to_badge);
     }
+    bool plain = self->item.message.handle_count == 0 && !(self->flags & PORT_CALL);
+    if (plain && handle_take_if(self->table, request->to, &port_reply_type, RIGHT_SEND_ONCE, &value) == 0) {
+        port_reply_use(self, &value); /* the usual reply: one look at the table */
+        return 0;
+    }
     int error = handle_get(self->table, request->to, NULL, 0, &value);
     return error ? error : send_by_value(self, request->to, &value);
 }

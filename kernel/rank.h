@@ -29,6 +29,7 @@ enum lock_rank {
     RANK_FDTABLE = 30,
     RANK_FILE = 34,         /* one open file: position, flags */
     RANK_EPOLL_TREE = 36,   /* one at a time: nesting of epoll objects */
+    RANK_KQUEUE = 37,       /* one queue: changing and collecting */
     RANK_EPOLL = 38,
     RANK_RENAME = 40,
     RANK_NAMES = 42,        /* names in one directory (abi/linux/fs/names.c); two through mutex_lock_pair under RANK_RENAME */

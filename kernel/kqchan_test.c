@@ -6,7 +6,7 @@
  */
 #include "kernel/kqchan.h"
 
-#include "kernel/port_testing.h"
+#include "body/sim/port_testing.h"
 #include "kernel/task.h"
 
 /* --- a socket ------------------------------------------------------------------------------------------ */

@@ -3,7 +3,7 @@
  */
 #include "kernel/kqueue.h"
 
-#include "kernel/port_testing.h"
+#include "body/sim/port_testing.h"
 #include "kernel/task.h"
 
 static struct kqueue *queue_of(void)

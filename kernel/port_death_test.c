@@ -2,7 +2,7 @@
  * Ports: every death, at every moment. What is checked each time: nobody waits for ever, each message is in one place (with its
  * sender, its receiver, or gone with a port), and nothing is left over at the end.
  */
-#include "kernel/port_testing.h"
+#include "body/sim/port_testing.h"
 
 struct pair {
     struct handle_table server, client;

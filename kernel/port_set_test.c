@@ -1,7 +1,7 @@
 /*
  * Port sets, revocation of badges, and notifications.
  */
-#include "kernel/port_testing.h"
+#include "body/sim/port_testing.h"
 
 /* --- sets ---------------------------------------------------------------------------------------------- */
 

@@ -2,7 +2,7 @@
  * Ports: calls, one-way messages, queues, handles in messages, limits, sets, revocation and notifications. What dies how is in
  * port_death_test.c.
  */
-#include "kernel/port_testing.h"
+#include "body/sim/port_testing.h"
 
 /* --- calls --------------------------------------------------------------------------------------------- */
 

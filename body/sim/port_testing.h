@@ -1,8 +1,8 @@
 /*
  * What the tests of ports share: a task is a handle table, and the usual requests are functions.
  */
-#ifndef KERNEL_PORT_TESTING_H
-#define KERNEL_PORT_TESTING_H
+#ifndef BODY_SIM_PORT_TESTING_H
+#define BODY_SIM_PORT_TESTING_H
 
 #include "body/sim/sim.h"
 #include "kernel/alloc.h"

@@ -306,6 +306,29 @@ SIM_TEST(a_receive_right_moves_with_its_queue, .schedules = 10000)
     pair_end(&other);
 }
 
+/* Who still waits where the right was gets nothing while it is on its way. */
+SIM_TEST(a_receive_right_on_its_way_serves_nobody, .schedules = 3000)
+{
+    struct pair pair, other;
+    struct note note;
+    pair_init(&pair, 2);
+    pair_init(&other, 1);
+    struct sim_thread *receiver = sim_spawn(receive_until_moved, &pair);
+    handle_t send = send_right(&other.server, other.receive, 1, &pair.server);
+    if (!sim_chance(4))
+        sim_settle();
+    SIM_CHECK_EQUAL(send_message(&pair.server, send, &(struct outgoing){.handle = pair.receive}, 0, NULL), 0);
+    SIM_CHECK_EQUAL(send_word(&pair.client, pair.send, 5), 0);
+    sim_settle();
+    SIM_CHECK_EQUAL(value(&pair.taken), 0);
+    SIM_CHECK_EQUAL(receive_message(&other.server, other.receive, 0, &note), 0);
+    sim_join(receiver);
+    SIM_CHECK_EQUAL(receive_message(&other.server, note.handles[0], 0, &note), 0);
+    SIM_CHECK_EQUAL(note.word, 5);
+    pair_end(&pair);
+    pair_end(&other);
+}
+
 /* While the right is on its way its handle is none. */
 static void receive_until_told(void *argument)
 {

@@ -10,6 +10,7 @@
 
 #include "abi/linux/fs/fs.h"
 #include "abi/linux/process.h"
+#include "abi/native/call.h"
 #include "body/linux/host.h"
 #include "body/linux/stdio.h"
 
@@ -119,6 +120,7 @@ static void start_guest(void *argument)
     (void)argument;
     const char *cwd = start_directory();
     process_first_exited = on_first_exited;
+    native_calls_register();
     int code = run_report_enable(&options);
     if (!code)
         code = run_tree_build(&options);

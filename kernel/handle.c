@@ -348,6 +348,17 @@ void handle_table_destroy(struct handle_table *table)
     *table = (struct handle_table){.first_free = NO_SLOT};
 }
 
+void handle_table_clear(struct handle_table *table)
+{
+    mutex_lock(&table->mutex);
+    struct handle_table old = {.slots = table->slots, .size = table->size};
+    table->slots = NULL;
+    table->size = table->used = table->limit = 0;
+    table->first_free = NO_SLOT;
+    mutex_unlock(&table->mutex);
+    handle_table_destroy(&old);
+}
+
 static void clone_slots_locked(struct handle_table *to, struct handle_table *from)
 {
     to->first_free = NO_SLOT;

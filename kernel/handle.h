@@ -61,8 +61,10 @@ struct handle_transfer {
 };
 
 void handle_table_init(struct handle_table *table, uint32_t limit);
-/* Closes everything. */
+/* Closes everything. Nobody else uses the table any more. */
 void handle_table_destroy(struct handle_table *table);
+/* Closes everything that is in it now, for a task that has ended but is still named by others: what comes later is refused. */
+void handle_table_clear(struct handle_table *table);
 /* Takes over the value's reference on success. 0, -EMFILE, -ENOMEM. */
 int handle_insert(struct handle_table *table, const struct handle_value *value, handle_t *handle);
 /* Reserve n slots so that later handle_insert_reserved cannot fail. 0, -EMFILE, -ENOMEM. */

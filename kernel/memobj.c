@@ -29,7 +29,7 @@ static void memobj_destroy(struct object *object)
     kfree(memobj);
 }
 
-static const struct object_type memobj_type = {.name = "memobj", .destroy = memobj_destroy};
+const struct object_type memobj_type = {.name = "memobj", .destroy = memobj_destroy};
 
 static struct memobj *memobj_new(enum memobj_kind kind, uint64_t size)
 {
@@ -123,13 +123,14 @@ int memobj_share(struct memobj *memobj, uint64_t offset, uint64_t size)
     uint64_t first = min_u64(offset, MEMOBJ_SIZE_MAX), end = first + min_u64(size, MEMOBJ_SIZE_MAX - first);
     int error = 0;
 
-    if (memobj->kind == MEMOBJ_ANONYMOUS && commit_limited()) {
-        mutex_lock(&memobj->mutex);
+    mutex_lock(&memobj->mutex);
+    if (memobj->seals & SEAL_WRITE)
+        error = -EPERM;
+    else if (memobj->kind == MEMOBJ_ANONYMOUS && commit_limited())
         error = share_locked(memobj, first >> PAGE_SHIFT, end >> PAGE_SHIFT);
-        mutex_unlock(&memobj->mutex);
-    }
     if (!error)
         atomic32_store_relaxed(&memobj->mapped_shared, 1);
+    mutex_unlock(&memobj->mutex);
     return error;
 }
 
@@ -175,6 +176,11 @@ int64_t memobj_read(struct memobj *memobj, void *buffer, uint64_t offset, size_t
     return done || !size ? (int64_t)done : -ENOMEM;
 }
 
+static bool write_sealed(const struct memobj *memobj, uint64_t end)
+{
+    return (memobj->seals & SEAL_WRITE) || ((memobj->seals & SEAL_GROW) && end > memobj->size);
+}
+
 int64_t memobj_write(struct memobj *memobj, const void *buffer, uint64_t offset, size_t size)
 {
     size_t done = 0;
@@ -185,6 +191,10 @@ int64_t memobj_write(struct memobj *memobj, const void *buffer, uint64_t offset,
         return -EFBIG;
     size = min_u64(size, MEMOBJ_SIZE_MAX - min_u64(offset, MEMOBJ_SIZE_MAX));
     mutex_lock(&memobj->mutex);
+    if (size && write_sealed(memobj, offset + size)) {
+        mutex_unlock(&memobj->mutex);
+        return -EPERM;
+    }
     while (done < size) {
         size_t part = min_u64(size - done, PAGE_SIZE - ((offset + done) & ~PAGE_MASK));
         if (!write_page(memobj, (const uint8_t *)buffer + done, offset + done, part))
@@ -246,12 +256,35 @@ int memobj_resize(struct memobj *memobj, uint64_t size)
     if (memobj->kind != MEMOBJ_ANONYMOUS)
         return -EINVAL;
     mutex_lock(&memobj->mutex);
+    bool sealed = memobj->seals & (size < memobj->size ? SEAL_SHRINK : size > memobj->size ? SEAL_GROW : 0);
     end = round_up(memobj->size, PAGE_SIZE);
-    memobj->size = size;
-    if (size < end)
+    if (!sealed)
+        memobj->size = size;
+    if (!sealed && size < end)
         punch_locked(memobj, size, end);
     mutex_unlock(&memobj->mutex);
-    return 0;
+    return sealed ? -EPERM : 0;
+}
+
+/*
+ * Who maps an object shared and writable marks it first and asks for the seal then (memobj_share), under the mutex, so the
+ * two cannot pass each other.
+ */
+int memobj_seal(struct memobj *memobj, uint32_t seals)
+{
+    int error = 0;
+
+    if ((seals & ~(uint32_t)SEAL_ALL) || memobj->kind != MEMOBJ_ANONYMOUS)
+        return -EINVAL;
+    mutex_lock(&memobj->mutex);
+    if (memobj->seals & SEAL_SEAL)
+        error = -EPERM;
+    else if ((seals & SEAL_WRITE) && atomic32_load(&memobj->mapped_shared))
+        error = -EBUSY;
+    else
+        memobj->seals |= seals;
+    mutex_unlock(&memobj->mutex);
+    return error;
 }
 
 int memobj_punch(struct memobj *memobj, uint64_t offset, uint64_t size)
@@ -261,11 +294,12 @@ int memobj_punch(struct memobj *memobj, uint64_t offset, uint64_t size)
     if (memobj->kind != MEMOBJ_ANONYMOUS)
         return -EOPNOTSUPP;
     mutex_lock(&memobj->mutex);
+    bool sealed = memobj->seals & SEAL_WRITE;
     end = min_u64(end, round_up(memobj->size, PAGE_SIZE));
-    if (offset < end)
+    if (offset < end && !sealed)
         punch_locked(memobj, offset, end);
     mutex_unlock(&memobj->mutex);
-    return 0;
+    return sealed ? -EPERM : 0;
 }
 
 uint64_t memobj_resident(struct memobj *memobj)

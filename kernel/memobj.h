@@ -25,8 +25,13 @@ struct memobj {
     uint64_t charged;   /* of those, outside the mapped range, counted against the total commit limit */
     uint64_t mapped_first, mapped_end; /* pages that programs may make by shared mappings, all charged; grows only */
     struct atomic32 mapped_shared; /* some address space has had it mapped writable and shared: pages come unseen */
+    uint32_t seals;     /* memobj_seals: only added to */
     void *body;         /* the body's part */
 };
+
+enum memobj_seals { SEAL_SHRINK = 1, SEAL_GROW = 2, SEAL_WRITE = 4, SEAL_SEAL = 8, SEAL_ALL = 15 };
+
+extern const struct object_type memobj_type;
 
 #define MEMOBJ_SIZE_MAX ((uint64_t)1 << 40)
 
@@ -36,17 +41,20 @@ struct memobj *memobj_create(uint64_t size);
 struct memobj *memobj_create_host_file(void *body_file, uint64_t size);
 /* Bytes moved (short at the end of the object), or -EINTR, -EIO, -ENOMEM. May suspend. */
 int64_t memobj_read(struct memobj *memobj, void *buffer, uint64_t offset, size_t size);
-/* Grows the object when the range reaches past its end. -EFBIG, -ENOMEM, -EROFS (host file opened read-only). */
+/* Grows the object when the range reaches past its end. -EFBIG, -ENOMEM, -EROFS (host file opened read-only), -EPERM (seals). */
 int64_t memobj_write(struct memobj *memobj, const void *buffer, uint64_t offset, size_t size);
-/* Pages past the new end are dropped and their bytes read as zero if it grows again. */
+/* Pages past the new end are dropped and their bytes read as zero if it grows again. -EFBIG, -EINVAL (host file), -EPERM (seals). */
 int memobj_resize(struct memobj *memobj, uint64_t size);
-/* Makes a range a hole: reads as zeros. */
+/* Adds seals. -EPERM: sealed against that; -EBUSY: sealed against writing while a program may write by a mapping; -EINVAL. */
+int memobj_seal(struct memobj *memobj, uint32_t seals);
+/* Makes a range a hole: reads as zeros. -EPERM: sealed against writing. */
 int memobj_punch(struct memobj *memobj, uint64_t offset, uint64_t size);
 /* Bytes that really have pages (st_blocks * 512); all of them once it was mapped shared. */
 uint64_t memobj_resident(struct memobj *memobj);
 /*
  * Before a range (page-aligned) is mapped shared and writable: programs may make any page of it from now on, unseen. With a
- * total commit limit the smallest range around all that was ever mapped is charged, until the memobj goes. -ENOMEM.
+ * total commit limit the smallest range around all that was ever mapped is charged, until the memobj goes. -ENOMEM; -EPERM: sealed
+ * against writing.
  */
 int memobj_share(struct memobj *memobj, uint64_t offset, uint64_t size);
 /*

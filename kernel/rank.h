@@ -51,6 +51,8 @@ enum lock_rank {
     RANK_ABI_TIMER = 82,
     RANK_EVENT_FILE = 84,   /* eventfd, timerfd, signalfd */
     RANK_SIGNAL = 86,       /* pending sets and dispositions of one process */
+    RANK_NATIVE_FORK = 88,  /* copies of tasks that wait for a forked child */
+    RANK_NATIVE_NAMES = 89,
     RANK_HANDLES = 90,
     RANK_PI = 92,           /* priority-inheritance state */
     RANK_BODY_SLEEPING = 96,
@@ -62,6 +64,7 @@ enum lock_rank {
     RANK_PORT_SET = 105,     /* receivers of a set, which of its ports have messages */
     RANK_PORT_THREAD = 106,  /* a waiting thread's record; never two at once */
     RANK_PORT_FLIGHT = 107,  /* which queue a receive right travels in: one for all */
+    RANK_NATIVE_TASKS = 108, /* all attached tasks */
     RANK_FUTEX_BUCKET = 110, /* two through spin_lock_pair */
     RANK_KNOTE_OWNER = 112, /* event.c: which list a knote is on */
     RANK_FUTEX_GRAPH = 112,  /* who waits for whom among PI futexes */

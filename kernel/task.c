@@ -18,7 +18,7 @@ static void task_destroy(struct object *object)
     kfree(task);
 }
 
-static const struct object_type task_type = {.name = "task", .destroy = task_destroy};
+const struct object_type task_type = {.name = "task", .destroy = task_destroy};
 
 /* Takes a reference on the address space, which may be NULL. NULL: no memory. */
 struct task *task_create(struct aspace *aspace)
@@ -31,6 +31,7 @@ struct task *task_create(struct aspace *aspace)
     spinlock_init(&task->lock, RANK_THREAD);
     handle_table_init(&task->handles, HANDLES_MAX);
     knote_list_init(&task->life);
+    waitq_init(&task->end_waiters);
     task->aspace = aspace ? object_ref(aspace) : NULL;
     return task;
 }
@@ -86,4 +87,32 @@ void task_post(struct task *task, const struct task_event *event)
         return;
     knote_notify_with(&task->life, event->kind, &told);
     followers_attach(&followers, event->child);
+}
+
+void task_end(struct task *task, int32_t status)
+{
+    struct task_event exit = {.kind = TASK_EXIT, .data = status};
+
+    KASSERT(!atomic32_load(&task->gone));
+    if (!task->ended)
+        task_post(task, &exit);
+    handle_table_clear(&task->handles);
+    task->end_status = status;
+    atomic32_store(&task->gone, 1);
+    waitq_wake_all(&task->end_waiters);
+}
+
+/* Enqueued before the look, so that no end is missed. */
+int task_wait(struct task *task, nanoseconds_t deadline)
+{
+    struct waiter waiter;
+
+    waiter_init(&waiter);
+    spin_lock(&task->end_waiters.lock);
+    waitq_enqueue_locked(&task->end_waiters, &waiter);
+    spin_unlock(&task->end_waiters.lock);
+    if (!atomic32_load(&task->gone))
+        return waiter_wait(&waiter, deadline, WAIT_INTERRUPTIBLE);
+    waiter_abandon(&waiter);
+    return 0;
 }

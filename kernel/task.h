@@ -9,6 +9,7 @@
 #include "kernel/event.h"
 #include "kernel/handle.h"
 #include "kernel/object.h"
+#include "kernel/waitq.h"
 
 /* What happens in a task's life, for those who watch it (kernel/kqueue.h). The values are bits of a knote's interest. */
 enum task_event_kind {
@@ -43,7 +44,12 @@ struct task {
     /* under life.lock */
     bool ended;
     int64_t status;
+    struct atomic32 gone; /* its memory and its handles are gone, or about to go, and none of its threads returns to user mode */
+    int32_t end_status;    /* before `gone`: as wait(2) encodes it */
+    struct waitq end_waiters;
 };
+
+extern const struct object_type task_type;
 
 struct task *task_create(struct aspace *aspace);
 /* exec: the old one's reference is dropped. */
@@ -55,5 +61,9 @@ struct aspace *task_aspace(struct task *task);
  * once the status is settled. Costs a comparison when nobody watches.
  */
 void task_post(struct task *task, const struct task_event *event);
+/* Once, by the ABI, when its process has ended: posts EXIT if nobody has, closes its handles, tells who waits. May suspend. */
+void task_end(struct task *task, int32_t status);
+/* Waits for that. 0, -ETIMEDOUT, -EINTR. */
+int task_wait(struct task *task, nanoseconds_t deadline);
 
 #endif

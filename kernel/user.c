@@ -16,12 +16,42 @@
 #define CHUNK_BYTES 512u
 
 static const struct abi *registered;
+static const struct abi_calls *registered_calls;
 
 void abi_register(const struct abi *abi)
 {
     KASSERT(abi->entry && !registered);
     registered = abi;
 }
+
+void abi_register_calls(const struct abi_calls *calls)
+{
+    KASSERT(calls->call && calls->first < calls->end && (!registered_calls || registered_calls == calls));
+    registered_calls = calls;
+}
+
+const struct abi_calls *abi_calls_of(uint64_t number)
+{
+    const struct abi_calls *calls = registered_calls;
+    return calls && number >= calls->first && number < calls->end ? calls : NULL;
+}
+
+void user_ids_get(struct user_ids *ids)
+{
+    *ids = (struct user_ids){0};
+    if (registered->ids)
+        registered->ids(thread_current(), ids);
+}
+
+const struct abi_arrivals *abi_arrivals(void)
+{
+    KASSERT(registered && registered->arrivals);
+    return registered->arrivals;
+}
+
+bool user_arrivals_known(void) { return registered->arrivals; }
+
+bool user_may_change(const struct task *task) { return user_arrivals_known() || task == thread_current()->task; }
 
 void user_enter(struct thread *thread, struct user_entry *entry)
 {

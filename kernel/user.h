@@ -10,7 +10,10 @@
 #include "kernel/types.h"
 
 struct aspace;
+struct task;
 struct thread;
+struct user_ids;
+struct abi_arrivals;
 
 enum user_entry_kind {
     USER_CALL,      /* a system call */
@@ -25,6 +28,7 @@ struct user_entry {
     uint64_t number;
     uint64_t arguments[6];
     int64_t result; /* out: what the call returns, unless body_user_set_regs was called */
+    bool (*interrupted)(struct thread *thread); /* of a body whose programs can give a call up: whether they did with this one; else NULL */
     /* USER_FAULT: as a Linux siginfo would say it */
     int32_t signal; /* the ABI-neutral fault class in Linux's numbers: SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP */
     int32_t code;
@@ -42,11 +46,56 @@ struct abi {
      * unknown (a string, a struct): *length = *pointer. False: nothing worth handing over with the call. May be NULL.
      */
     bool (*call_reads)(uint64_t number, uint32_t *pointer, uint32_t *length);
+    void (*ids)(struct thread *thread, struct user_ids *ids);
+    const struct abi_arrivals *arrivals; /* NULL: this ABI's programs are all started by it */
 };
 /* A body that hands over memory with a call hands over at most this much; reads of that size may then be free. */
 #define USER_WINDOW_BYTES 240u
 bool user_call_reads(uint64_t number, uint32_t *pointer, uint32_t *length);
 void abi_register(const struct abi *abi);
+
+/*
+ * A second set of calls, by number, that threads of any ABI may make: the native calls. The ABI whose own table does not
+ * know a number asks here, so its own calls pay nothing for it.
+ */
+struct abi_calls {
+    uint64_t first, end;
+    /* May suspend. Restart codes (kernel/errno.h) are the ABI's to resolve, as for its own calls. */
+    int64_t (*call)(uint64_t number, const uint64_t arguments[6]);
+    /* For tracers: the call as text ("name(…"), before it, or what it filled in (", …"), after it. Length. May suspend. */
+    size_t (*show)(uint64_t number, const uint64_t arguments[6], bool after, char *text, size_t size);
+};
+void abi_register_calls(const struct abi_calls *calls);
+/* The set that has the number, or NULL. */
+const struct abi_calls *abi_calls_of(uint64_t number);
+
+/* Ids as the ABI of the calling thread gives them. */
+struct user_ids {
+    int32_t task, thread, parent;
+};
+void user_ids_get(struct user_ids *ids);
+
+/*
+ * For bodies where programs come by themselves (attached processes): what the ABI makes of them. All of them NULL otherwise.
+ */
+struct abi_arrivals {
+    /*
+     * A task for a process that came; its address space is bare, or the copy of another's that `token` (not 0) stands for. A
+     * reference. NULL: no memory, or no such token. May suspend.
+     */
+    struct task *(*task_arrives)(uint64_t token);
+    /* A thread of it, created parked in body_user_entry: one reference. NULL: no memory. Any context. */
+    struct thread *(*thread_arrives)(struct task *task);
+    /* One that arrived has nowhere to go after all: it never ran. Any context. */
+    void (*thread_refused)(struct thread *thread);
+    /* The process is gone, or has cut itself off. What threads it still has are lost by themselves. Any context. */
+    void (*task_leaves)(struct task *task);
+};
+const struct abi_arrivals *abi_arrivals(void);
+/* Whether the ABI's programs come by themselves. */
+bool user_arrivals_known(void);
+/* Whether another thread than the task's own may change its address space: only where bodies can have the task do it. */
+bool user_may_change(const struct task *task);
 /* For bodies: hands an entry to the ABI. On return the body resumes user mode. */
 void user_enter(struct thread *thread, struct user_entry *entry);
 

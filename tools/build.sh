@@ -9,7 +9,7 @@ build=$1
 jobs=$2
 shift 2
 
-list=$(find kernel abi arch body cmd tests bench \( -name '*.[cS]' -o -name '*.tbl' -o -name meson.build \) | LC_ALL=C sort)
+list=$(find kernel abi arch body cmd lib tests bench examples \( -name '*.[cS]' -o -name '*.tbl' -o -name meson.build \) | LC_ALL=C sort)
 if [ ! -f "$build/build.ninja" ]; then
     meson setup "$build" >"${TMPDIR:-/tmp}/hyla-meson.$$" 2>&1 || { cat "${TMPDIR:-/tmp}/hyla-meson.$$" >&2; rm -f "${TMPDIR:-/tmp}/hyla-meson.$$"; exit 1; }
     rm -f "${TMPDIR:-/tmp}/hyla-meson.$$"

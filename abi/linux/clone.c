@@ -376,6 +376,8 @@ static int build_process(const struct clone_request *request, struct lthread **r
     process->task->abi = process;
     int error = copy_process_parts(request, process, self->process);
     if (!error)
+        error = handle_table_clone(&process->task->handles, &self->process->task->handles);
+    if (!error)
         error = lthread_make_thread(child, process->task);
     if (error)
         return error;

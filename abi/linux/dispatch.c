@@ -8,6 +8,7 @@
 #include "abi/linux/process.h"
 #include "abi/linux/trace.h"
 #include "kernel/alloc.h"
+#include "kernel/user.h"
 
 struct atomic32 call_hooks;
 static struct call_statistics *statistics;
@@ -36,6 +37,13 @@ static void count(uint32_t row, int64_t result, nanoseconds_t spent)
         atomic64_add_relaxed(&statistics[row].errors, 1);
 }
 
+/* Not one of Linux's: the native calls have numbers of their own. */
+static NOINLINE int64_t beyond(uint64_t number, const uint64_t arguments[6])
+{
+    const struct abi_calls *calls = abi_calls_of(number);
+    return calls ? calls->call(number, arguments) : -ENOSYS;
+}
+
 static NOINLINE int64_t dispatch_hooked(uint64_t number, const uint64_t arguments[6])
 {
     bool known = number < call_number_limit;
@@ -46,7 +54,7 @@ static NOINLINE int64_t dispatch_hooked(uint64_t number, const uint64_t argument
     nanoseconds_t start = body_now();
     if (row != CALL_ROW_NONE && (call_rows[row].flags & CALL_NO_RETURN))
         count(row, 0, 0);
-    int64_t result = function ? function(arguments) : -ENOSYS;
+    int64_t result = function ? function(arguments) : beyond(number, arguments);
     count(row, result, body_now() - start);
     trace_call_end(&trace, result);
     return result;
@@ -57,6 +65,6 @@ int64_t call_dispatch(uint64_t number, const uint64_t arguments[6])
     if (UNLIKELY(atomic32_load_relaxed(&call_hooks)))
         return dispatch_hooked(number, arguments);
     if (UNLIKELY(number >= call_number_limit || !call_functions[number]))
-        return -ENOSYS;
+        return beyond(number, arguments);
     return call_functions[number](arguments);
 }

@@ -5,7 +5,7 @@
  * A thread that was killed while it was in the kernel, or brought in to die, ends at the bottom: nothing else
  * returns to user mode with the mark set. A lost user side takes the whole process with it, as SIGKILL would.
  */
-#include "abi/linux/call.h"
+#include "abi/linux/calls.h"
 #include "abi/linux/process_life.h"
 #include "kernel/assert.h"
 
@@ -63,7 +63,13 @@ static bool linux_call_reads(uint64_t number, uint32_t *pointer, uint32_t *lengt
     return false;
 }
 
-static const struct abi linux_abi = {.name = "linux", .entry = linux_entry, .call_reads = linux_call_reads};
+static void linux_ids(struct thread *thread, struct user_ids *ids)
+{
+    const struct lthread *self = thread->abi;
+    *ids = (struct user_ids){.task = self->process->pid, .thread = self->tid, .parent = (int32_t)sys_getppid()};
+}
+
+static const struct abi linux_abi = {.name = "linux", .entry = linux_entry, .call_reads = linux_call_reads, .ids = linux_ids};
 
 void linux_abi_init(void)
 {

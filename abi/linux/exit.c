@@ -157,6 +157,8 @@ static void release_memory(struct process *process)
     mutex_unlock(&process->mutex);
     task_set_aspace(task, NULL); /* now, not when the last thread's record goes: a program's file may be written again */
     object_unref(mm);
+    if (task)
+        task_end(task, process->exit_status);
     object_unref(task);
 }
 

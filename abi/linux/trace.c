@@ -19,6 +19,7 @@
 #include "abi/linux/trace_text.h"
 #include "kernel/alloc.h"
 #include "kernel/string.h"
+#include "kernel/user.h"
 
 #define PROCESSES_MAX 32
 
@@ -175,7 +176,9 @@ void trace_call_begin(struct trace_call *call, uint64_t number, uint32_t row, co
         return;
     struct trace_text text = {0};
     add_prefix(&text);
-    if (row == CALL_ROW_NONE) {
+    if (row == CALL_ROW_NONE && abi_calls_of(number)) {
+        text.length += abi_calls_of(number)->show(number, arguments, false, text.text + text.length, sizeof text.text - text.length);
+    } else if (row == CALL_ROW_NONE) {
         text_add(&text, "syscall_%lld(%#llx, %#llx, %#llx", (long long)number, (unsigned long long)arguments[0],
                  (unsigned long long)arguments[1], (unsigned long long)arguments[2]);
     } else {
@@ -198,6 +201,8 @@ void trace_call_end(struct trace_call *call, int64_t result)
     bool known = call->row != CALL_ROW_NONE;
     if (known)
         add_arguments(&rest, call, call->resume_at, false, result);
+    else if (abi_calls_of(call->number) && result >= 0)
+        rest.length = abi_calls_of(call->number)->show(call->number, call->arguments, true, rest.text, sizeof rest.text);
     text_add(&rest, ")");
     text_add_result(&rest, result, known && (call_rows[call->row].flags & CALL_RESULT_ADDRESS));
     text_add(&rest, "\n");

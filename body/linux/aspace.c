@@ -94,7 +94,8 @@ int body_aspace_create(struct aspace *aspace)
 void body_aspace_destroy(struct aspace *aspace)
 {
     struct client *client = aspace->body;
-    client_kill(client);
+    if (!client->attached)
+        client_kill(client);
     filling_drop(client);
     if (client->first) { /* filled, but no thread moved in */
         struct user_thread *first = client->first;
@@ -151,12 +152,14 @@ static int hold(struct batch *batch, struct memobj *memobj, bool write_shared)
     int fd = memobj_host_fd(memobj, write_shared, &close_it);
     if (fd < 0)
         return fd;
-    int error = sandbox_send_fds(batch->user->client->socket, ZYGOTE_SPAWN, &fd, 1);
+    struct client *client = batch->user->client;
+    char tag = client->attached ? (char)++client->fd_tag : ZYGOTE_SPAWN;
+    int error = sandbox_send_fds(client->socket, tag, &fd, 1);
     if (close_it)
         close(fd);
     if (error)
         return error;
-    command_at(batch->user, batch->commands++, STUB_RECEIVE_FDS);
+    command_at(batch->user, batch->commands++, STUB_RECEIVE_FDS)->arguments[1] = (uint8_t)tag;
     release_held(batch);
     batch->held = object_ref(memobj);
     batch->held_write = write_shared;

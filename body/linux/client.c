@@ -5,10 +5,11 @@
  * call pages' memfd is closed once both sides have mapped it. What a client says on its socket is
  * only "hello", with credentials that the host vouches for.
  */
-#include "body/linux/client.h"
+#include "body/linux/attach.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -31,6 +32,7 @@ static void socket_ready(struct host_watch *watch, uint32_t events);
 static void client_free(struct async_work *work);
 static void grace_over(struct timer *timer);
 static void hello_overdue(struct timer *timer);
+static void all_add(struct host_process *process);
 static void all_remove(struct host_process *process);
 
 /* --- making and unmaking ----------------------------------------------------------------------------- */
@@ -54,10 +56,9 @@ fail:
     return -1;
 }
 
-struct client *client_create(int remote[3])
+static struct client *client_new(void)
 {
     struct client *client = kzalloc(sizeof *client);
-    int sockets[2] = {-1, -1}, one = 1;
     if (!client)
         return NULL;
     atomic32_store_relaxed(&client->references, 1);
@@ -71,6 +72,24 @@ struct client *client_create(int remote[3])
     atomic32_store_relaxed(&client->hellos_due, 1);
     async_work_init(&client->free_work, client_free);
     client->socket = client->doorbell = -1;
+    return client;
+}
+
+/* The other end, to be sent, or -1. */
+static int make_doorbell(struct client *client)
+{
+    client->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    client->doorbell_watch = (struct host_watch){.fd = client->doorbell, .ready = client_doorbell};
+    int remote = client->doorbell < 0 ? -1 : fcntl(client->doorbell, F_DUPFD_CLOEXEC, 0);
+    return remote < 0 || host_watch_add(&client->doorbell_watch, EPOLLIN) < 0 ? -1 : remote;
+}
+
+struct client *client_create(int remote[3])
+{
+    struct client *client = client_new();
+    int sockets[2] = {-1, -1}, one = 1;
+    if (!client)
+        return NULL;
     remote[0] = remote[1] = remote[2] = -1;
     remote[2] = make_pages(client);
     if (remote[2] < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
@@ -78,17 +97,32 @@ struct client *client_create(int remote[3])
     client->socket = sockets[0];
     remote[0] = sockets[1];
     setsockopt(client->socket, SOL_SOCKET, SO_PASSCRED, &one, sizeof one);
-    client->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    remote[1] = client->doorbell < 0 ? -1 : fcntl(client->doorbell, F_DUPFD_CLOEXEC, 0);
+    remote[1] = make_doorbell(client);
     client->socket_watch = (struct host_watch){.fd = client->socket, .ready = socket_ready};
-    client->doorbell_watch = (struct host_watch){.fd = client->doorbell, .ready = client_doorbell};
-    if (remote[1] < 0 || host_watch_add(&client->doorbell_watch, EPOLLIN) < 0 || host_watch_add(&client->socket_watch, EPOLLIN | EPOLLRDHUP) < 0)
+    if (remote[1] < 0 || host_watch_add(&client->socket_watch, EPOLLIN | EPOLLRDHUP) < 0)
         goto fail;
     return client;
 fail:
     client_close_remote(remote);
     client_unref(client);
     return NULL;
+}
+
+/* Slot 0 waits for what the server wants of the process as a whole. */
+struct client *client_create_attached(int socket, int remote[2])
+{
+    struct client *client = client_new();
+    if (!client)
+        return NULL;
+    remote[0] = make_pages(client);
+    remote[1] = remote[0] < 0 ? -1 : make_doorbell(client);
+    client->first = remote[1] < 0 ? NULL : client_add_thread_at(client, NULL, 0);
+    if (!client->first) {
+        client_unref(client);
+        return NULL;
+    }
+    client->socket = socket;
+    return client;
 }
 
 void client_close_remote(const int remote[3])
@@ -117,6 +151,8 @@ static void client_free(struct async_work *work)
         munmap(client->pages, CALL_PAGES_SIZE);
     for (uint32_t i = 0; i < ARRAY_SIZE(client->threads); i++)
         kfree(client->threads[i]);
+    if (client->attached)
+        attach_unref(client->attached);
     kfree(client);
 }
 
@@ -160,7 +196,8 @@ static void mark_lost(struct client *client, const struct host_process *process)
             struct user_thread *user = thread_of_slot(client, word * 64 + (uint32_t)__builtin_ctzll(used), &thread);
             if (thread && (!process || user->process == process)) {
                 post_lost(user);
-                thread_kill(thread); /* it may wait for something in the kernel */
+                if (!client->attached || user != client->first) /* that one's thread is another's */
+                    thread_kill(thread); /* it may wait for something in the kernel */
             }
             if (user)
                 user_thread_unref(user);
@@ -180,7 +217,10 @@ static void process_gone(struct async_work *work)
     list_remove(&process->link);
     bool last = list_empty(&client->processes);
     spin_unlock(&client->lock);
-    mark_lost(client, last ? NULL : process);
+    if (client->attached)
+        attach_end_soon(client->attached);
+    else
+        mark_lost(client, last ? NULL : process);
     close(process->pidfd);
     kfree(process);
     client_unref(client);
@@ -254,6 +294,58 @@ static void unmake_process(struct host_process *process)
     close(process->pidfd);
     kfree(process);
 }
+
+/* --- attached ones ----------------------------------------------------------------------------------- */
+
+int client_adopt_process(struct client *client, int32_t pid)
+{
+    struct host_process *process = make_process(client, pid);
+    if (!process)
+        return -ESRCH;
+    client_ref(client);
+    spin_lock(&client->lock);
+    list_push_back(&client->processes, &process->link);
+    spin_unlock(&client->lock);
+    all_add(process);
+    atomic32_store(&client->ready_pid, (uint32_t)pid);
+    int error = host_watch_add(&process->watch, EPOLLIN);
+    if (error)
+        process_ready(&process->watch, 0);
+    return error;
+}
+
+void client_forget_processes(struct client *client)
+{
+    spin_lock(&client->lock);
+    LIST_FOR_EACH (node, &client->processes)
+        process_ready(&LIST_ENTRY(node, struct host_process, link)->watch, 0);
+    spin_unlock(&client->lock);
+}
+
+void client_lost(struct client *client)
+{
+    spin_lock(&client->lock);
+    if (client->first)
+        atomic32_store(&client->first->lost, 1);
+    spin_unlock(&client->lock);
+    atomic32_store(&client->hung_up, 1);
+    mark_lost(client, NULL);
+}
+
+void client_tell_gone(struct client *client)
+{
+    for (uint32_t index = 0; index < CLIENT_THREADS_MAX; index++) {
+        if (index % 64 == 0 && !__atomic_load_n(&client->slots_used[index / 64], __ATOMIC_RELAXED)) {
+            index += 63;
+            continue;
+        }
+        struct call_slot *slot = &client->slots[index];
+        if (__atomic_exchange_n(&slot->state, ATTACH_SLOT_GONE, __ATOMIC_SEQ_CST) == SLOT_POSTED_SLEEPING)
+            syscall(SYS_futex, &slot->state, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+    }
+}
+
+/* --- hello ------------------------------------------------------------------------------------------- */
 
 /* Believed once from each host process: a guest can say it as often as it likes, and anything with it. */
 static struct {
@@ -537,6 +629,13 @@ int client_borrow(struct client *client, struct thread *thread, struct user_thre
 {
     if (!thread)
         return -EINVAL;
+    if (client->attached) { /* one borrower at a time, until client_return */
+        mutex_lock(&client->rewriting);
+        if (!client->first) {
+            mutex_unlock(&client->rewriting);
+            return -ESRCH;
+        }
+    }
     if (client->first) {
         client->first->thread = thread;
         *user = client->first;
@@ -555,8 +654,12 @@ int client_borrow(struct client *client, struct thread *thread, struct user_thre
 /* The stub goes on waiting; until a thread moves in, nobody is woken by its slot. */
 void client_return(struct user_thread *user)
 {
+    spin_lock(&user->client->lock); /* who looks for lost threads must not meet one that is leaving */
     user->thread = user->lender;
     user->lender = NULL;
+    spin_unlock(&user->client->lock);
+    if (user->client->attached)
+        mutex_unlock(&user->client->rewriting);
 }
 
 void user_thread_ref(struct user_thread *user) { atomic32_add(&user->references, 1); }
@@ -588,7 +691,11 @@ void client_doorbell(struct host_watch *watch, UNUSED uint32_t events)
             if (user) {
                 post_claim(user);
                 user_thread_unref(user);
+            } else if (client->attached) {
+                attach_slot_rung(client, index);
             }
+            if (client->attached)
+                attach_look_for_cancel(client, index);
         }
     }
 }

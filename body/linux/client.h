@@ -34,6 +34,7 @@
 
 #include <sched.h>
 
+struct attached;
 struct client;
 
 struct host_process {
@@ -77,6 +78,7 @@ struct user_thread {
     bool forked;              /* not started yet, in a client of its own made by a fork */
     bool main;                /* the first thread of its host process: it stays until the process goes */
     bool rewritable;
+    uint32_t out_filled;      /* attached: see attach_copy_out */
     struct atomic32 polled, blocked; /* what the slot's words say, as the server left them */
     int32_t inner_tid;        /* in the sandbox's pid namespace */
     struct atomic32 outer_tid; /* in the server's: found when first needed */
@@ -112,13 +114,25 @@ struct client {
     struct timer grace;
     bool took_gs;
     /* While the address space is filled, before a thread runs in it: of who fills it. */
-    struct user_thread *first; /* borrowed */
+    struct user_thread *first; /* borrowed. Attached: slot 0, for S2C */
     struct batch *filling;     /* aspace.c: what its stub is to do still */
+    struct attached *attached; /* NULL: managed */
+    bool no_vm_access;         /* this one's memory cannot be reached from outside */
+    uint8_t fd_tag;            /* of the last descriptor sent to an attached one: under the address space's mutex */
 };
 
 /* client.c */
 struct client *client_create(int remote[3]);    /* NULL: no memory, no descriptors; the three are the other ends, to be sent */
 void client_close_remote(const int remote[3]);
+/* For a process that came by itself: takes over its socket, whose events are the caller's. remote: call pages, doorbell. */
+struct client *client_create_attached(int socket, int remote[2]);
+/* Its host process, told apart by a pidfd from now on. -ESRCH, -ENOMEM. */
+int client_adopt_process(struct client *client, int32_t pid);
+void client_forget_processes(struct client *client);
+/* All of its threads are lost. */
+void client_lost(struct client *client);
+/* Its slots say so, and sleepers wake. */
+void client_tell_gone(struct client *client);
 void client_ref(struct client *client);
 void client_unref(struct client *client);
 /* Waits for the first hello. 0, -EIO (it died), -EINTR (killed). */
@@ -190,6 +204,7 @@ struct user_thread *user_of(struct thread *thread); /* a reference, or NULL */
 /* Narrows the thread's host affinity to one CPU: false if that cannot be. Back to all of the server's. */
 bool user_place(struct user_thread *user, uint32_t cpu);
 void user_place_anywhere(struct user_thread *user);
+void user_started(struct user_thread *user); /* an attached thread that is in user mode already */
 void user_learn_fp_size(const struct client *client);
 
 /* sleepers.c */

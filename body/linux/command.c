@@ -5,7 +5,7 @@
  * them, hands the slot over (mode COMMAND), suspends, and is woken by the post that says they are done.
  * A client may answer anything: results are read once and treated as a program's input.
  */
-#include "body/linux/client.h"
+#include "body/linux/attach.h"
 
 struct stub_command *command_at(struct user_thread *user, uint32_t index, uint32_t operation)
 {
@@ -28,6 +28,8 @@ int commands_run(struct user_thread *user, uint32_t count)
     mode_begin_answer(user);
     hot_add(user);
     post_answer(user, SLOT_COMMAND, MODE_COMMAND);
+    if (UNLIKELY(user->client->attached != NULL))
+        return attach_command_wait(user);
     if (UNLIKELY(thread_killed(user->thread))) /* its kick came while it was in the kernel */
         client_expect_end(user);
     while (!atomic32_load(&user->done))

@@ -3,7 +3,7 @@
  * protections and stop at the first page that faults. Where those are forbidden (host_options.no_vm_access),
  * the client's stub copies through the data area of its slot, and a word is peeked at through /proc.
  */
-#include "body/linux/client.h"
+#include "body/linux/attach.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -48,7 +48,7 @@ static size_t transfer_by_stub(struct aspace *aspace, void *local, uaddr_t remot
     if (borrowed && (!thread || client_borrow(aspace->body, thread, &user)))
         return 0;
     while (moved < size) {
-        size_t piece = min_u64(size - moved, sizeof user->slot->data);
+        size_t piece = min_u64(size - moved, user->client->attached ? ATTACH_COPY_BYTES : sizeof user->slot->data);
         uint64_t arguments[3] = {remote + moved, piece, 0};
         if (write)
             memcpy(user->slot->data, (char *)local + moved, piece);
@@ -109,6 +109,19 @@ static bool settled(struct aspace *aspace)
     return LIKELY(!client || !client->filling) || aspace_settle(client) == 0;
 }
 
+static bool no_vm_access(const struct aspace *aspace)
+{
+    const struct client *client = aspace->body;
+    return host_options.no_vm_access || (client && client->no_vm_access);
+}
+
+static bool copy_with_answer(const struct aspace *aspace, uaddr_t to, const void *from, size_t size)
+{
+    struct thread *thread = thread_current();
+    struct user_thread *user = thread ? thread->user : NULL;
+    return user && user->client->attached && user->client == aspace->body && attach_copy_out(user, to, from, size);
+}
+
 size_t body_copy_in(struct aspace *aspace, void *to, uaddr_t from, size_t size)
 {
     size = clamp(from, size);
@@ -116,7 +129,7 @@ size_t body_copy_in(struct aspace *aspace, void *to, uaddr_t from, size_t size)
         return 0;
     if (size && copy_from_window(aspace, to, from, size))
         return size;
-    if (UNLIKELY(host_options.no_vm_access))
+    if (UNLIKELY(no_vm_access(aspace)))
         return transfer_by_stub(aspace, to, from, size, false);
     return size ? transfer(aspace, to, from, size, false) : 0;
 }
@@ -129,14 +142,16 @@ size_t body_copy_out(struct aspace *aspace, uaddr_t to, const void *from, size_t
         return size;
     if (!settled(aspace))
         return 0;
-    if (UNLIKELY(host_options.no_vm_access))
+    if (copy_with_answer(aspace, to, from, size))
+        return size;
+    if (UNLIKELY(no_vm_access(aspace)))
         return transfer_by_stub(aspace, (void *)from, to, size, true);
     return size ? transfer(aspace, (void *)from, to, size, true) : 0;
 }
 
 int body_peek32(struct aspace *aspace, uaddr_t address, uint32_t *value)
 {
-    if (UNLIKELY(host_options.no_vm_access))
+    if (UNLIKELY(no_vm_access(aspace)))
         return in_user(address, 4) ? peek_through_proc(aspace, address, value) : -EFAULT;
     return in_user(address, 4) && transfer(aspace, value, address, 4, false) == 4 ? 0 : -EFAULT;
 }

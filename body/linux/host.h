@@ -32,6 +32,7 @@ struct host_options {
     bool verbose;
     bool no_rewrite;     /* leave every call site trapping (tests, benchmarks) */
     bool no_local_waits; /* waits for private futexes come to the kernel, though the stub could do them (traces) */
+    bool no_sandbox;     /* only attached processes will come */
     bool no_namespaces;  /* as where the host allows none: a guardian stands behind the sandbox (tests) */
     bool no_vm_access;   /* do without process_vm_readv/writev (tests; other places forbid it) */
 };

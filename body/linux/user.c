@@ -6,7 +6,7 @@
  * signals and the answer stands a race, closed in user_resume: mode := ANSWERING, then look once more; a sender
  * marks the thread interrupted first and reads the mode then (body_user_kick).
  */
-#include "body/linux/client.h"
+#include "body/linux/attach.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -48,6 +48,8 @@ static void decode(struct user_thread *user, struct user_entry *entry)
     uint32_t kind = __atomic_load_n(&slot->kind, __ATOMIC_RELAXED);
     user->trapped = kind & SLOT_TRAPPED;
     user->rewritable = kind & SLOT_REWRITABLE;
+    if (UNLIKELY(user->client->attached != NULL))
+        attach_decode(user, entry);
     switch (kind & SLOT_KIND_MASK) {
     case SLOT_KIND_CALL:
         entry->kind = USER_CALL;
@@ -288,6 +290,13 @@ static void count_threads(struct client *client, int change)
     atomic32_add(&client->thread_count, (uint32_t)change);
 }
 
+void user_started(struct user_thread *user)
+{
+    count_threads(user->client, 1);
+    atomic32_add(&users_running, 1);
+    atomic32_store(&user->mode, mode_with(atomic32_load_relaxed(&user->mode), MODE_USER));
+}
+
 /* --- making ------------------------------------------------------------------------------------------ */
 
 int body_user_create(struct thread *thread, struct aspace *aspace)
@@ -456,8 +465,12 @@ enum leaving {
  */
 static void send_away(struct user_thread *user, enum leaving leaving)
 {
-    user_thread_ref(user);
     count_threads(user->client, -1);
+    if (user->client->attached) {
+        attach_send_away(user);
+        return;
+    }
+    user_thread_ref(user);
     /* Out of the client's table first: the end of the host process is no loss to this thread any more. */
     client_remove_thread(user);
     bool killed = leaving == ALL_LEAVE && client_kill(user->client);
@@ -581,6 +594,10 @@ void body_user_kick(struct thread *thread)
     struct user_thread *user = thread == thread_current() ? NULL : user_of(thread);
     atomic_fence();
     enum user_mode mode = user ? mode_of(atomic32_load(&user->mode)) : MODE_KERNEL;
+    if (user && user->client->attached) { /* nothing can be wanted of it that waits for it */
+        user_thread_unref(user);
+        return;
+    }
     if ((mode == MODE_USER || mode == MODE_ANSWERING) && !atomic32_load(&user->lost))
         signal_stub(user);
     if (user && mode != MODE_KERNEL && thread_killed(thread))

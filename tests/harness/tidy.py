@@ -11,7 +11,7 @@ COMPILER_HEADERS = {"stdint.h", "stddef.h", "stdbool.h", "stdatomic.h", "stdarg.
 # room -> what its files may include
 ROOMS = {
     "kernel": ("kernel/", "body/atomic.h", "body/context.h", "arch/"),
-    "abi": ("kernel/", "abi/", "body/atomic.h", "body/context.h", "arch/"),
+    "abi": ("kernel/", "abi/", "hyla/", "body/atomic.h", "body/context.h", "arch/"),
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]', re.MULTILINE)
 

@@ -1,0 +1,59 @@
+/*
+ * The ABI of attached processes: every crossing comes through here, on the thread's own kernel stack.
+ *
+ * An interruption is meant for one call only: the mark is cleared when a call begins, before the body is asked whether this very
+ * call is to be given up (user_entry.interrupted). docs/attached.md says why that is exact.
+ */
+#include "abi/native/native_calls.h"
+#include "abi/native/task.h"
+#include "kernel/assert.h"
+
+static int64_t serve_call(struct thread *thread, struct user_entry *entry)
+{
+    thread_interrupt_clear(thread);
+    if (entry->interrupted && entry->interrupted(thread))
+        thread_interrupt(thread);
+    int64_t result = native_call(entry->number, entry->arguments);
+    thread_interrupt_clear(thread);
+    return result == -ERESTARTSYS ? -EINTR : result;
+}
+
+static void native_entry(struct thread *thread, struct user_entry *entry)
+{
+    switch (entry->kind) {
+    case USER_CALL:
+        entry->result = serve_call(thread, entry);
+        break;
+    case USER_FAULT: /* the host's own affair; who claims one here gets no answer worth having */
+        entry->result = -ENOSYS;
+        break;
+    case USER_INTERRUPT:
+        thread_interrupt_clear(thread);
+        break;
+    case USER_LOST:
+        native_thread_exit();
+    }
+    if (UNLIKELY(thread_killed(thread)))
+        native_thread_exit();
+}
+
+static void native_ids(struct thread *thread, struct user_ids *ids)
+{
+    const struct native_thread *self = thread->abi;
+    *ids = (struct user_ids){.task = self->task->id, .thread = self->id, .parent = self->task->parent_id};
+}
+
+int64_t native_thread_leave(void)
+{
+    if (!user_arrivals_known())
+        return -ENOSYS;
+    native_thread_exit();
+}
+
+static const struct abi native_abi = {.name = "native", .entry = native_entry, .ids = native_ids, .arrivals = &native_arrivals};
+
+void native_abi_init(void)
+{
+    abi_register(&native_abi);
+    native_calls_register();
+}

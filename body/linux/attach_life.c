@@ -1,0 +1,194 @@
+/*
+ * What comes of an attached process: threads that arrive by their first post, leave, or vanish; calls that are given up; the end.
+ *
+ * Giving up a call. The client writes `cancel` and rings. Whoever serves the doorbell claims the post first, if it was not, and then
+ * interrupts the thread if it is in the kernel with that very call; at last it writes cancel_seen. A call that begins clears old marks and
+ * then looks at `cancel` itself. The client posts nothing in the slot before it has seen both the answer and cancel_seen. So:
+ *      1. a mark that is set before the call is answered ends that call's wait, or is cleared by the next call's beginning;
+ *      2. no mark is set after cancel_seen, and the next post comes after that: no mark can meet another call.
+ */
+#include "body/linux/attach.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* --- arrivals ---------------------------------------------------------------------------------------- */
+
+static bool is_posted(const struct call_slot *slot)
+{
+    uint32_t state = __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
+    return state == SLOT_POSTED || state == SLOT_POSTED_SLEEPING;
+}
+
+static void wake_slot(struct call_slot *slot, uint32_t state)
+{
+    if (__atomic_exchange_n(&slot->state, state, __ATOMIC_SEQ_CST) == SLOT_POSTED_SLEEPING)
+        syscall(SYS_futex, &slot->state, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
+static void refuse_thread(struct call_slot *slot, int error)
+{
+    slot->rax = (uint64_t)(int64_t)error;
+    wake_slot(slot, SLOT_ANSWERED);
+}
+
+/* The host thread that it says to be, if that is one of this process. */
+static int32_t thread_of(const struct attached *attached, struct call_slot *slot)
+{
+    int32_t tid = __atomic_load_n(&attach_area(slot)->tid, __ATOMIC_RELAXED);
+    return attached->same_ids && tid > 0 && syscall(SYS_tgkill, attached->pid, tid, 0) == 0 ? tid : 0;
+}
+
+void attach_slot_rung(struct client *client, uint32_t index)
+{
+    struct attached *attached = client->attached;
+    struct call_slot *slot = &client->slots[index];
+    if (index == 0 || atomic32_load(&attached->ending) || !is_posted(slot))
+        return;
+    struct thread *thread = abi_arrivals()->thread_arrives(attached->task);
+    struct user_thread *user = thread ? client_add_thread_at(client, thread, index) : NULL;
+    if (!user) {
+        if (thread)
+            abi_arrivals()->thread_refused(thread);
+        refuse_thread(slot, -ENOMEM);
+        return;
+    }
+    atomic32_store(&user->outer_tid, (uint32_t)thread_of(attached, slot));
+    user_attach(thread, user);
+    user_started(user);
+    post_claim(user);
+}
+
+void attach_look_for_cancel(struct client *client, uint32_t index)
+{
+    struct attach_area *area = attach_area(&client->slots[index]);
+    uint64_t cancel = __atomic_load_n(&area->cancel, __ATOMIC_SEQ_CST);
+    if (cancel == __atomic_load_n(&area->cancel_seen, __ATOMIC_RELAXED))
+        return;
+    spin_lock(&client->lock);
+    struct user_thread *user = client->threads[index];
+    bool meant = user && user != client->first && user->thread && mode_of(atomic32_load(&user->mode)) != MODE_USER &&
+                 cancel == __atomic_load_n(&area->sequence, __ATOMIC_RELAXED);
+    struct thread *thread = meant ? object_ref(user->thread) : NULL;
+    spin_unlock(&client->lock);
+    if (thread)
+        thread_interrupt(thread);
+    object_unref(thread);
+    __atomic_store_n(&area->cancel_seen, cancel, __ATOMIC_SEQ_CST);
+}
+
+static bool call_given_up(struct thread *thread)
+{
+    struct user_thread *user = thread->user;
+    const struct attach_area *area = attach_area(user->slot);
+    return __atomic_load_n(&area->cancel, __ATOMIC_SEQ_CST) == __atomic_load_n(&area->sequence, __ATOMIC_RELAXED);
+}
+
+void attach_decode(struct user_thread *user, struct user_entry *entry)
+{
+    user->out_filled = 0;
+    user->trapped = user->rewritable = false;
+    entry->interrupted = call_given_up;
+}
+
+/* --- memory that travels with the answer ------------------------------------------------------------- */
+
+/* From the start of what the client has set apart, without gaps. */
+bool attach_copy_out(struct user_thread *user, uaddr_t to, const void *from, size_t size)
+{
+    struct attach_area *area = attach_area(user->slot);
+    uint64_t base = __atomic_load_n(&area->out_address, __ATOMIC_RELAXED);
+    uint64_t room = min_u64(__atomic_load_n(&area->out_size, __ATOMIC_RELAXED), ATTACH_OUT_BYTES);
+    if (to - base != user->out_filled || size > room - min_u64(room, user->out_filled))
+        return false;
+    memcpy(area->out + user->out_filled, from, size);
+    user->out_filled += (uint32_t)size;
+    __atomic_store_n(&area->out_filled, user->out_filled, __ATOMIC_RELAXED);
+    return true;
+}
+
+/* --- ends -------------------------------------------------------------------------------------------- */
+
+/* Out of the client's table first: a post that is found in the slot afterwards is a new thread's. */
+void attach_send_away(struct user_thread *user)
+{
+    struct call_slot *slot = user->slot;
+    bool lost = atomic32_load(&user->lost);
+    user_thread_ref(user);
+    client_remove_thread(user);
+    if (!lost)
+        wake_slot(slot, ATTACH_SLOT_FREE);
+    user_thread_unref(user);
+}
+
+/* Nobody borrows slot 0 any more after this: who does now hears that the process is gone. */
+static void end_s2c(struct client *client)
+{
+    mutex_lock(&client->rewriting);
+    struct user_thread *first = client->first;
+    client->first = NULL;
+    mutex_unlock(&client->rewriting);
+    if (first)
+        client_remove_thread(first);
+}
+
+void attach_end_client(struct attached *attached)
+{
+    struct client *client = attached->client;
+    host_watch_remove(&client->doorbell_watch); /* no arrivals from here on */
+    client_lost(client);
+    end_s2c(client);
+    client_tell_gone(client);
+    client_forget_processes(client);
+    client_unref(client);
+}
+
+/* --- threads that vanish ------------------------------------------------------------------------------ */
+
+static struct user_thread *thread_at(struct client *client, uint32_t index)
+{
+    spin_lock(&client->lock);
+    struct user_thread *user = client->threads[index];
+    if (user)
+        user_thread_ref(user);
+    spin_unlock(&client->lock);
+    return user;
+}
+
+static void lose_thread(struct client *client, struct user_thread *user)
+{
+    spin_lock(&client->lock);
+    struct thread *thread = user == client->threads[user->index] && user->thread ? object_ref(user->thread) : NULL;
+    spin_unlock(&client->lock);
+    if (thread) {
+        post_lost(user);
+        thread_kill(thread);
+        /* It answers to nobody: its slot may be taken again. */
+        wake_slot(user->slot, ATTACH_SLOT_FREE);
+    }
+    object_unref(thread);
+}
+
+static void sweep_client(const struct attached *attached, UNUSED void *context)
+{
+    struct client *client = attached->client;
+    for (uint32_t index = 1; index < CLIENT_THREADS_MAX; index++) {
+        if (index % 64 == 0 && !__atomic_load_n(&client->slots_used[index / 64], __ATOMIC_RELAXED)) {
+            index += 63;
+            continue;
+        }
+        struct user_thread *user = thread_at(client, index);
+        if (!user)
+            continue;
+        int32_t tid = (int32_t)atomic32_load(&user->outer_tid);
+        if (tid > 0 && syscall(SYS_tgkill, attached->pid, tid, 0) < 0 && errno == ESRCH)
+            lose_thread(client, user);
+        user_thread_unref(user);
+    }
+}
+
+void attach_sweep(void) { attach_visit(sweep_client, NULL); }

@@ -7,6 +7,7 @@
 
 #include "kernel/alloc.h"
 #include "kernel/assert.h"
+#include "kernel/user.h"
 
 static void task_destroy(struct object *object)
 {
@@ -96,6 +97,7 @@ void task_end(struct task *task, int32_t status)
     KASSERT(!atomic32_load(&task->gone));
     if (!task->ended)
         task_post(task, &exit);
+    abi_task_ended(task);
     handle_table_clear(&task->handles);
     task->end_status = status;
     atomic32_store(&task->gone, 1);

@@ -36,6 +36,12 @@ const struct abi_calls *abi_calls_of(uint64_t number)
     return calls && number >= calls->first && number < calls->end ? calls : NULL;
 }
 
+void abi_task_ended(const struct task *task)
+{
+    if (registered_calls && registered_calls->task_ended)
+        registered_calls->task_ended(task);
+}
+
 void user_ids_get(struct user_ids *ids)
 {
     *ids = (struct user_ids){0};

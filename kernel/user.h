@@ -64,8 +64,11 @@ struct abi_calls {
     int64_t (*call)(uint64_t number, const uint64_t arguments[6]);
     /* For tracers: the call as text ("name(…"), before it, or what it filled in (", …"), after it. Length. May suspend. */
     size_t (*show)(uint64_t number, const uint64_t arguments[6], bool after, char *text, size_t size);
+    /* A task ends (task_end): what the calls keep in its name goes. May suspend. */
+    void (*task_ended)(const struct task *task);
 };
 void abi_register_calls(const struct abi_calls *calls);
+void abi_task_ended(const struct task *task);
 /* The set that has the number, or NULL. */
 const struct abi_calls *abi_calls_of(uint64_t number);
 

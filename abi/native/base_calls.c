@@ -3,6 +3,7 @@
  */
 #include "abi/native/native_calls.h"
 #include "kernel/body.h"
+#include "kernel/port.h"
 #include "kernel/thread.h"
 
 #define SAME(right) ((uint32_t)RIGHT_##right == (uint32_t)HYLA_RIGHT_##right)
@@ -58,6 +59,8 @@ static uint32_t kind_of(const struct object *object)
         return HYLA_OBJECT_KIND_TIMER;
     if (object->type == &task_type)
         return HYLA_OBJECT_KIND_TASK;
+    if (object->type == &port_type || object->type == &port_set_type || object->type == &port_reply_type)
+        return HYLA_OBJECT_KIND_PORT;
     return HYLA_OBJECT_KIND_OTHER;
 }
 

@@ -1,7 +1,7 @@
 /*
  * The door of the native calls, and what every handler needs.
  */
-#include "abi/native/call.h"
+#include "abi/native/task.h"
 
 #include "kernel/thread.h"
 
@@ -12,7 +12,8 @@ int64_t native_call(uint64_t number, const uint64_t arguments[6])
     return native_functions[number - NATIVE_FIRST](arguments);
 }
 
-static const struct abi_calls native_calls = {.first = NATIVE_FIRST, .end = NATIVE_LIMIT, .call = native_call, .show = native_show};
+static const struct abi_calls native_calls = {.first = NATIVE_FIRST, .end = NATIVE_LIMIT, .call = native_call, .show = native_show,
+                                             .task_ended = native_names_forget};
 
 void native_calls_register(void) { abi_register_calls(&native_calls); }
 

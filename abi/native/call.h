@@ -81,7 +81,12 @@ static inline int64_t native_undo(int64_t error, struct object *const *held, uin
     native_drop(held, count);
     return error;
 }
-static inline int64_t native_restart(int64_t result) { return result == -EINTR ? -ERESTARTSYS : result; }
+/* From a handler of a call that restarts: this interruption is the answer, and it is not to be made again. */
+#define NATIVE_FINAL_EINTR (-4095)
+static inline int64_t native_restart(int64_t result)
+{
+    return result == -EINTR ? -ERESTARTSYS : result == NATIVE_FINAL_EINTR ? -EINTR : result;
+}
 /* Makes a handle to a fresh object and gives up the caller's reference to it: the handle, or an error. NULL: -ENOMEM. */
 int64_t native_handle_new(struct object *object, uint32_t rights);
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Hyla's tests.   run.py --build DIR [--only REGEX] [--jobs N] [--list] [all | sim | linux | cases | command | hostile | stress | builds | soak]...
+"""Hyla's tests.   run.py --build DIR [--only REGEX] [--jobs N] [--list] [all | sim | linux | native | cases | command | hostile | stress | builds | soak]...
 
 Ends on the line `N passed, N failed, N skipped`; the exit status is 1 when something failed. See tests/README.md.
 """
@@ -10,11 +10,11 @@ import shutil
 import sys
 import tempfile
 
-from harness import builds, cases, command, hostile, programs, sanitizers, stress, tidy
+from harness import builds, cases, command, hostile, native, programs, sanitizers, stress, tidy
 from harness.runner import Runner
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-GROUPS = ("tidy", "sim", "linux", "command", "hostile", "cases", "stress", "builds")
+GROUPS = ("tidy", "sim", "linux", "native", "command", "hostile", "cases", "stress", "builds")
 
 
 def collect(group, arguments, hyla, scratch, runner):
@@ -27,6 +27,8 @@ def collect(group, arguments, hyla, scratch, runner):
             list(sanitizers.tests(os.path.dirname(HERE), arguments.build))
     if group == "linux":
         return list(programs.linux_tests(arguments.build, hyla))
+    if group == "native":
+        return list(native.tests(arguments.build, hyla))
     if group == "command":
         return list(command.tests(scratch, hyla))
     if group == "hostile":

@@ -1,8 +1,8 @@
 /*
  * Timers that a program holds by a handle: a kernel timer, how often it has expired, and who waits.
  *
- * The timer's function runs in no thread's context; it counts, arms again and wakes under the spinlock. `generation` tells an expiration
- * of an older setting from one of the present: timer_set may change the setting while the function is on its way.
+ * The timer's function runs in no thread's context; under the wait queue's spinlock it counts, and arms again. It looks at the deadline
+ * itself, since timer_set may have changed the setting while the function was on its way: then nothing is due.
  */
 #include "abi/native/native_calls.h"
 #include "kernel/alloc.h"
@@ -16,7 +16,7 @@ struct timer_object {
     struct object object;
     struct waitq waiters; /* its lock guards the next group */
     uint64_t expirations; /* that nobody has been told of */
-    nanoseconds_t deadline, interval; /* deadline 0: disarmed */
+    nanoseconds_t deadline, interval; /* deadline 0: disarmed; the interval is less than INT64_MAX */
     struct timer timer;
 };
 
@@ -32,16 +32,12 @@ static void timer_destroy(struct object *object)
 
 const struct object_type timer_object_type = {.name = "timer", .destroy = timer_destroy};
 
-/* The count since the deadline, and the next deadline after now. */
+/* The count since the deadline, and the next deadline after now; one that cannot be told any more never comes. */
 static void expire_locked(struct timer_object *timer, nanoseconds_t now)
 {
-    uint64_t count = 1;
-    if (timer->interval) {
-        count += (now - timer->deadline) / timer->interval;
-        timer->deadline += count * timer->interval;
-    } else {
-        timer->deadline = 0;
-    }
+    uint64_t count = timer->interval ? (now - timer->deadline) / timer->interval + 1 : 1;
+    uint64_t step = count * timer->interval;
+    timer->deadline = timer->interval && step < DEADLINE_NEVER - timer->deadline ? timer->deadline + step : 0;
     timer->expirations += count;
 }
 
@@ -75,7 +71,7 @@ int64_t native_timer_create(void)
 
 int64_t native_timer_set(struct timer_object *timer, const struct hyla_timer_setting *setting)
 {
-    if (setting->interval && setting->interval < INTERVAL_MIN)
+    if ((setting->interval && setting->interval < INTERVAL_MIN) || setting->interval > INT64_MAX)
         return -EINVAL;
     spin_lock(&timer->waiters.lock);
     timer->deadline = setting->deadline == DEADLINE_NEVER ? 0 : setting->deadline;

@@ -172,6 +172,12 @@ int64_t hyla_call(const struct hyla_plan *plan, const uint64_t arguments[6])
     }
 }
 
+int64_t hyla_syscall(uint64_t number, const uint64_t arguments[6])
+{
+    const struct hyla_plan plan = {.number = number < UINT32_MAX ? (uint32_t)number : UINT32_MAX};
+    return hyla_call(&plan, arguments);
+}
+
 uint64_t hyla_now(void)
 {
     struct timespec now;

@@ -29,6 +29,9 @@ void hyla_stop(void);
 /* An enum hyla_world. Starts. */
 int hyla_world(void);
 
+/* Any call by its number, with all six arguments as they are: for tracers, fuzzers and calls that this header does not know. */
+int64_t hyla_syscall(uint64_t number, const uint64_t arguments[6]);
+
 /* Nanoseconds on the clock that deadlines are measured on. */
 uint64_t hyla_now(void);
 

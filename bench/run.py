@@ -12,6 +12,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 PYTHON_WORK = """
@@ -31,6 +32,7 @@ class Bench:
         self.hyla = os.path.join(build, "cmd/hyla")
         self.micro = os.path.join(build, "bench/bench_micro")
         self.crowd = os.path.join(build, "bench/bench_crowd")
+        self.native_calls = os.path.join(build, "bench/native/bench_native")
         self.kernel = os.path.join(build, "bench/kernel/bench_kernel")
         self.seconds = "0.2" if arguments.quick else "0.5"
         self.quick, self.only = arguments.quick, re.compile(arguments.only)
@@ -114,6 +116,30 @@ class Bench:
         self.micro_row("stat", "stat", 8)
         self.micro_row("pread of 4 KiB, cached", "pread_4k", 8)
         self.micro_row("8 busy threads", "busy_threads", 1.05)
+
+    # --- native calls ----------------------------------------------------------------------------------------------
+
+    def attached(self, name, cpu=None):
+        pin = ["taskset", "-c", cpu] if cpu else []
+        with tempfile.TemporaryDirectory(prefix="hyla-bench-") as folder:
+            path = os.path.join(folder, "socket")
+            server = subprocess.Popen([*pin, self.hyla, "server", "--socket", path, "--ready"], stdout=subprocess.PIPE)
+            try:
+                if server.stdout.readline() != b"ready\n":
+                    raise RuntimeError("the server does not start")
+                return self.number([*pin, "env", f"HYLA_SOCKET={path}", self.native_calls, name, self.seconds])
+            finally:
+                server.terminate()
+                server.wait(20)
+                server.stdout.close()
+
+    def native_call_rows(self, _title):
+        for name, base, title in (("null_call", None, "native call that does nothing"), ("memobj_write", None, "64 bytes into a memobj"),
+                                  ("call_reply", "seqpacket", "8-word call and reply (native: SEQPACKET)")):
+            for cpu, where in ((None, "nothing pinned"), ("0", "one CPU")):
+                native = self.number([*(["taskset", "-c", cpu] if cpu else []), self.native_calls, base, self.seconds]) if base else None
+                for world, measured in (("attached", self.attached(name, cpu)), ("managed", self.number(self.under([self.native_calls, name, self.seconds], cpu=cpu)))):
+                    self.show(f"{title}, {world}, {where}", native, measured, measured / native if native else measured, 1.5 if native else None)
 
     def python_row(self, title):
         loops = 3_000_000 if self.quick else 10_000_000
@@ -206,6 +232,7 @@ def main():
     bench.row("idle sandbox", bench.idle_rows)
     bench.row("descriptors", bench.descriptor_rows)
     bench.row("kernel: microthreads", bench.kernel_rows)
+    bench.row("native calls", bench.native_call_rows)
     print(f"\n{len(bench.missed)} goals missed, {len(bench.failed)} rows failed" +
           (f": {', '.join(bench.missed + bench.failed)}" if bench.missed or bench.failed else ""))
     return 1 if bench.failed else 0

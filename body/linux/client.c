@@ -316,10 +316,19 @@ int client_adopt_process(struct client *client, int32_t pid)
 
 void client_forget_processes(struct client *client)
 {
-    spin_lock(&client->lock);
-    LIST_FOR_EACH (node, &client->processes)
-        process_ready(&LIST_ENTRY(node, struct host_process, link)->watch, 0);
-    spin_unlock(&client->lock);
+    struct host_process *found;
+    do {
+        found = NULL;
+        spin_lock(&client->lock);
+        LIST_FOR_EACH (node, &client->processes) {
+            struct host_process *process = LIST_ENTRY(node, struct host_process, link);
+            if (!found && !atomic32_swap(&process->noticed, 1))
+                found = process; /* it stays until its work has run */
+        }
+        spin_unlock(&client->lock);
+        if (found)
+            kernel_async(&found->gone);
+    } while (found);
 }
 
 void client_lost(struct client *client)

@@ -5,11 +5,12 @@ import glob
 import os
 import re
 import signal
+import socket
 import subprocess
 import tempfile
 import time
 
-from .runner import Failure, Test
+from .runner import Failure, Skip, Test
 from .world import World, clip, finish
 
 PATIENCE = 10  # seconds until the server has forgotten a process that ended
@@ -91,9 +92,146 @@ def tests(build, hyla):
         if not os.path.isfile(path):
             continue
         name = os.path.basename(path).removeprefix("native_")
+        if name.startswith("helper_"):
+            continue
         attached_only = re.match(r"attached_", name)
         if not attached_only:
             yield Test(f"native {name} managed", lambda p=path: run_managed(hyla, p, 60))
         yield Test(f"native {name} attached", lambda p=path: run_attached(hyla, p, (), 60))
         yield Test(f"native {name} attached, no remote memory", lambda p=path: run_attached(hyla, p, ("--no-vm-access",), 60))
         yield Test(f"native {name} attached, one worker", lambda p=path: run_attached(hyla, p, ("--workers", "1"), 60))
+
+
+# --- the server itself ----------------------------------------------------------------------------------------------------
+
+def with_server(hyla, function, options=()):
+    with tempfile.TemporaryDirectory(prefix="hyla-native-") as folder:
+        server = Server(hyla, folder, options)
+        try:
+            function(server)
+        finally:
+            if server.process.poll() is None:
+                server.stop()
+            for stream in (server.process.stdout, server.process.stderr):
+                stream.close()
+
+
+def expect(what, text):
+    if not what:
+        raise Failure(text)
+
+
+def start_waiter(build, server, argument):
+    """A program that waits in a call; it has said that it is about to."""
+    process = subprocess.Popen([os.path.join(build, "tests/native_helper_wait"), argument], env=server.environment(),
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    expect(process.stdout.readline() == b"waiting\n", "the waiting program did not start")
+    return process
+
+
+def waiters_hear(build, kill):
+    def run(server):
+        waiters = [start_waiter(build, server, kind) for kind in ("timer", "port", "futex")]
+        server.process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
+        server.process.wait(20)
+        for waiter in waiters:
+            status = waiter.wait(20)
+            waiter.stdout.close()
+            expect(status == 0, f"a waiter ended with {status}: it should have heard that the server is gone")
+    return run
+
+
+def socket_is_private(server):
+    mode = os.stat(server.socket).st_mode & 0o7777
+    expect(mode == 0o600, f"the socket's mode is {mode:o}")
+
+
+def other_users_are_refused(build):
+    def run(server):
+        if os.geteuid():
+            raise Skip("only root can be somebody else")
+        os.chmod(os.path.dirname(server.socket), 0o711)
+        os.chmod(server.socket, 0o666)
+        outcome = subprocess.run([os.path.join(build, "tests/native_basic")], env=server.environment(), user=65534, group=65534,
+                                 capture_output=True, timeout=20, check=False)
+        expect(outcome.returncode == 1 and b"no server" in outcome.stderr, f"another user: {outcome}")
+        expect(server.counts()[0] == 0, "another user got in")
+    return run
+
+
+def second_server_is_refused(hyla):
+    def run(server):
+        outcome = subprocess.run([hyla, "server", "--socket", server.socket], capture_output=True, timeout=20, check=False)
+        expect(outcome.returncode == 125 and b"runs there already" in outcome.stderr, f"{outcome}")
+        server.process.kill()
+        server.process.wait(20)
+        with tempfile.TemporaryDirectory(prefix="hyla-native-") as folder:
+            again = Server.__new__(Server)
+            again.hyla, again.socket = hyla, server.socket
+            again.process = subprocess.Popen([hyla, "server", "--socket", server.socket, "--ready"], stdout=subprocess.PIPE,
+                                             stderr=subprocess.PIPE, cwd=folder)
+            expect(again.process.stdout.readline() == b"ready\n", "a stale socket stands in the way")
+            again.stop()
+    return run
+
+
+def sockets_are_inherited(build, hyla):
+    with tempfile.TemporaryDirectory(prefix="hyla-native-") as folder:
+        path = os.path.join(folder, "socket")
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener.bind(path)
+        listener.listen(8)
+        script = f"exec 3<&{listener.fileno()}; export LISTEN_FDS=1 LISTEN_PID=$$; exec {hyla} server --ready"
+        server = subprocess.Popen(["/bin/bash", "-c", script], pass_fds=[listener.fileno()], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        listener.close()
+        try:
+            expect(server.stdout.readline() == b"ready\n", "no server")
+            outcome = subprocess.run([os.path.join(build, "tests/native_basic")], env={**os.environ, "HYLA_SOCKET": path}, timeout=30,
+                                     capture_output=True, check=False)
+            expect(outcome.returncode == 0, f"{outcome}")
+        finally:
+            server.terminate()
+            server.communicate(timeout=20)
+        expect(server.returncode == 0 and os.path.exists(path), "the socket is the service manager's to remove")
+
+
+def ps_and_ports_look_inside(build):
+    def run(server):
+        waiter = start_waiter(build, server, "port")
+        try:
+            tasks, ports = server.look().splitlines(), server.look("ports")
+            expect(len(tasks) == 3 and tasks[1].split()[2] == str(waiter.pid), f"ps: {tasks}")
+            expect("receive" in ports and "send" in ports, f"ports: {ports}")
+        finally:
+            waiter.kill()
+            waiter.wait(20)
+            waiter.stdout.close()
+        server.settle((0, server.counts()[1]))
+    return run
+
+
+def descriptors_per_process(build):
+    def run(server):
+        before, waiters = server.descriptors(), []
+        for _ in range(20):
+            waiters.append(start_waiter(build, server, "threads"))
+        each = (server.descriptors() - before) / len(waiters)
+        for waiter in waiters:
+            waiter.kill()
+            waiter.wait(20)
+            waiter.stdout.close()
+        expect(each <= 3, f"{each} descriptors per process with eight threads")
+        server.settle((0, server.counts()[1]))
+        expect(server.descriptors() <= before, "descriptors stay open")
+    return run
+
+
+def server_tests(build, hyla):
+    yield Test("native server killed: who waits hears", lambda: with_server(hyla, waiters_hear(build, True)))
+    yield Test("native server ended: who waits hears", lambda: with_server(hyla, waiters_hear(build, False)))
+    yield Test("native socket is private", lambda: with_server(hyla, socket_is_private))
+    yield Test("native other users are refused", lambda: with_server(hyla, other_users_are_refused(build)))
+    yield Test("native second server, stale socket", lambda: with_server(hyla, second_server_is_refused(hyla)))
+    yield Test("native socket activation", lambda: sockets_are_inherited(build, hyla))
+    yield Test("native ps and ports", lambda: with_server(hyla, ps_and_ports_look_inside(build)))
+    yield Test("native descriptors per process", lambda: with_server(hyla, descriptors_per_process(build)))

@@ -47,6 +47,7 @@ enum lock_rank {
     RANK_FUTEX_PI = 72,     /* PI futexes of one table or hash: user words are read and changed inside */
     RANK_ASPACE = 74,
     RANK_ASPACE_MAP = 76,   /* the region map itself, for looking: never held across the body's work */
+    RANK_S2C = 77,          /* what an attached client is asked for outside its own calls: one at a time */
     RANK_MEMOBJ = 78,
     RANK_ABI_TIMER = 82,
     RANK_EVENT_FILE = 84,   /* eventfd, timerfd, signalfd */

@@ -15,7 +15,7 @@ import os
 import re
 import sys
 
-SCALARS = {"u32": ("uint32_t", 4), "i32": ("int32_t", 4), "u64": ("uint64_t", 8), "i64": ("int64_t", 8)}
+SCALARS = {"u16": ("uint16_t", 2), "i16": ("int16_t", 2), "u32": ("uint32_t", 4), "i32": ("int32_t", 4), "u64": ("uint64_t", 8), "i64": ("int64_t", 8)}
 FIRST, LIMIT = 4096, 4096 + 512
 STRING_SIZE = 256
 PROPERTIES = {"blocks", "restarts", "attached"}
@@ -199,7 +199,8 @@ def make_types(types):
         prefix = "HYLA_" if name.split("_")[0] in ("protection", "map", "futex", "msg", "notice", "event", "filter") else f"HYLA_{name.upper()}_"
         for value, number, text in values:
             comment = f" /* {text} */" if text else ""
-            out.append(f"    {prefix}{value} = {number:#x},{comment}" if number > 9 else f"    {prefix}{value} = {number},{comment}")
+            shown = f"{number:#x}" if number > 9 else str(number)
+            out.append(f"    {prefix}{value} = {shown}{'u' if number > 0x7fffffff else ''},{comment}")
         out.append("};\n")
     for name, fields in types.structs.items():
         out.append(f"struct hyla_{name} {{")

@@ -3,6 +3,7 @@
  */
 #include "abi/native/native_calls.h"
 #include "kernel/body.h"
+#include "kernel/kqueue.h"
 #include "kernel/port.h"
 #include "kernel/thread.h"
 
@@ -61,6 +62,8 @@ static uint32_t kind_of(const struct object *object)
         return HYLA_OBJECT_KIND_TASK;
     if (object->type == &port_type || object->type == &port_set_type || object->type == &port_reply_type)
         return HYLA_OBJECT_KIND_PORT;
+    if (object->type == &kqueue_type)
+        return HYLA_OBJECT_KIND_QUEUE;
     return HYLA_OBJECT_KIND_OTHER;
 }
 

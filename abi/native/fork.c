@@ -19,7 +19,7 @@
 struct fork_copy {
     struct list link; /* oldest first */
     uint64_t token;
-    const struct task *parent; /* compared only */
+    struct task *parent; /* referenced, to be told */
     struct task *task;
     nanoseconds_t made;
 };
@@ -37,6 +37,7 @@ static void drop(struct list *dead)
         struct fork_copy *copy = LIST_ENTRY(node, struct fork_copy, link);
         handle_table_clear(&copy->task->handles);
         object_unref(copy->task);
+        object_unref(copy->parent);
         kfree(copy);
     }
 }
@@ -122,7 +123,7 @@ int64_t native_fork_prepare(uint64_t *token)
     do
         body_random(&copy->token, sizeof copy->token);
     while (!copy->token);
-    copy->parent = parent;
+    copy->parent = object_ref(parent);
     copy->task = task;
     copy->made = body_now();
     *token = copy->token;
@@ -133,7 +134,7 @@ int64_t native_fork_prepare(uint64_t *token)
     return 0;
 }
 
-struct task *native_fork_claim(uint64_t token)
+struct task *native_fork_claim(uint64_t token, struct task **parent)
 {
     struct task *task = NULL;
     mutex_lock(&lock);
@@ -142,6 +143,7 @@ struct task *native_fork_claim(uint64_t token)
         if (copy->token != token)
             continue;
         task = copy->task;
+        *parent = copy->parent;
         list_remove(node);
         kfree(copy);
         break;

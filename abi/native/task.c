@@ -75,11 +75,12 @@ static int32_t parent_of(const struct task *copy) { return copy->end_status; } /
 
 static struct task *task_arrives(uint64_t token)
 {
-    struct task *task = token ? native_fork_claim(token) : fresh_task();
+    struct task *parent = NULL, *task = token ? native_fork_claim(token, &parent) : fresh_task();
     if (!task)
         return NULL;
     struct native_task *native = native_task_create(task, token ? parent_of(task) : 0);
     if (!native) {
+        object_unref(parent);
         object_unref(task);
         return NULL;
     }
@@ -89,6 +90,9 @@ static struct task *task_arrives(uint64_t token)
     task->abi = native;
     list_push_back(&all.tasks, &native->link);
     spin_unlock(&all.lock);
+    if (parent)
+        task_post(parent, &(struct task_event){.kind = TASK_FORK, .data = native->parent_id, .child = task, .child_ident = (uint64_t)native->id});
+    object_unref(parent);
     return task;
 }
 

@@ -35,7 +35,8 @@ void native_task_describe(struct task *task, struct hyla_task_info *info);
 void native_tasks_visit(void (*visit)(struct task *task, const struct native_task *native, void *argument), void *argument);
 
 /* fork.c: copies that wait for a child to name their token. */
-struct task *native_fork_claim(uint64_t token);
+/* References to the copy and to its parent, or NULL. */
+struct task *native_fork_claim(uint64_t token, struct task **parent);
 void native_fork_forget(const struct task *parent);
 
 /* names.c: the task ends. */

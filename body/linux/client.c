@@ -114,6 +114,7 @@ struct client *client_create_attached(int socket, int remote[2])
     struct client *client = client_new();
     if (!client)
         return NULL;
+    mutex_init(&client->rewriting, RANK_S2C); /* mappings, and with them memobjs, are the main use */
     remote[0] = make_pages(client);
     remote[1] = remote[0] < 0 ? -1 : make_doorbell(client);
     client->first = remote[1] < 0 ? NULL : client_add_thread_at(client, NULL, 0);

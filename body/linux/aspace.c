@@ -371,7 +371,7 @@ int body_aspace_apply(struct aspace *aspace, const struct map_op *ops, size_t co
     int error = client_borrow(client, thread, &user);
     if (error)
         return error;
-    error = client->first ? apply_later(user, ops, count, done) : apply_now(user, ops, count, done);
+    error = client->first && !client->attached ? apply_later(user, ops, count, done) : apply_now(user, ops, count, done);
     client_return(user);
     return error;
 }

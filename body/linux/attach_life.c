@@ -70,7 +70,7 @@ void attach_look_for_cancel(struct client *client, uint32_t index)
     if (cancel == __atomic_load_n(&area->cancel_seen, __ATOMIC_RELAXED))
         return;
     spin_lock(&client->lock);
-    struct user_thread *user = client->threads[index];
+    struct user_thread *user = client_thread_at_locked(client, index);
     bool meant = user && user != client->first && user->thread && mode_of(atomic32_load(&user->mode)) != MODE_USER &&
                  cancel == __atomic_load_n(&area->sequence, __ATOMIC_RELAXED);
     struct thread *thread = meant ? object_ref(user->thread) : NULL;
@@ -152,7 +152,7 @@ void attach_end_client(struct attached *attached)
 static struct user_thread *thread_at(struct client *client, uint32_t index)
 {
     spin_lock(&client->lock);
-    struct user_thread *user = client->threads[index];
+    struct user_thread *user = client_thread_at_locked(client, index);
     if (user)
         user_thread_ref(user);
     spin_unlock(&client->lock);
@@ -162,7 +162,7 @@ static struct user_thread *thread_at(struct client *client, uint32_t index)
 static void lose_thread(struct client *client, struct user_thread *user)
 {
     spin_lock(&client->lock);
-    struct thread *thread = user == client->threads[user->index] && user->thread ? object_ref(user->thread) : NULL;
+    struct thread *thread = user == client_thread_at_locked(client, user->index) && user->thread ? object_ref(user->thread) : NULL;
     spin_unlock(&client->lock);
     if (thread) {
         post_lost(user);

@@ -167,7 +167,7 @@ void client_unref(struct client *client)
 
 /* --- host processes ---------------------------------------------------------------------------------- */
 
-static struct user_thread *thread_at_locked(const struct client *client, uint32_t index)
+struct user_thread *client_thread_at_locked(const struct client *client, uint32_t index)
 {
     struct user_thread **block = client->threads[index / SLOTS_PER_BLOCK];
     return block ? block[index % SLOTS_PER_BLOCK] : NULL;
@@ -177,7 +177,7 @@ static struct user_thread *thread_at_locked(const struct client *client, uint32_
 static struct user_thread *thread_of_slot(struct client *client, uint32_t index, struct thread **thread)
 {
     spin_lock(&client->lock);
-    struct user_thread *user = thread_at_locked(client, index);
+    struct user_thread *user = client_thread_at_locked(client, index);
     if (user)
         user_thread_ref(user);
     *thread = user && user->thread ? object_ref(user->thread) : NULL;
@@ -262,7 +262,7 @@ static bool said_hello_locked(struct client *client, int32_t pid)
 
 static void add_process_locked(struct client *client, struct host_process *process, uint32_t index)
 {
-    struct user_thread *user = thread_at_locked(client, index);
+    struct user_thread *user = client_thread_at_locked(client, index);
     list_push_back(&client->processes, &process->link);
     /* A process's first thread has no clear-child-tid: its slot is never used again. */
     if (client->slots[index].host_tid == 0)
@@ -549,7 +549,7 @@ static bool take_slot(struct client *client, uint32_t index, struct user_thread 
     if (!make_block(client, index))
         return false;
     spin_lock(&client->lock);
-    bool fresh = index == 0 && !thread_at_locked(client, 0) && client->slots_used[0] == 0 && !client->used_before;
+    bool fresh = index == 0 && !client_thread_at_locked(client, 0) && client->slots_used[0] == 0 && !client->used_before;
     bool taken = fresh || slot_free(client, index);
     client->used_before = true;
     if (taken) {
@@ -625,7 +625,7 @@ static int borrow_child(struct client *client, struct thread *thread, struct use
     spin_lock(&client->lock);
     for (uint32_t word = 0; word < ARRAY_SIZE(client->slots_used) && !found; word++)
         if (client->slots_used[word])
-            found = thread_at_locked(client, word * 64 + (uint32_t)__builtin_ctzll(client->slots_used[word]));
+            found = client_thread_at_locked(client, word * 64 + (uint32_t)__builtin_ctzll(client->slots_used[word]));
     spin_unlock(&client->lock);
     if (!found)
         return -EINVAL;
@@ -694,7 +694,7 @@ void client_doorbell(struct host_watch *watch, UNUSED uint32_t events)
         for (; pending; pending &= pending - 1) {
             uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(pending);
             spin_lock(&client->lock);
-            struct user_thread *user = thread_at_locked(client, index);
+            struct user_thread *user = client_thread_at_locked(client, index);
             if (user)
                 user_thread_ref(user);
             spin_unlock(&client->lock);

@@ -149,6 +149,8 @@ void client_expect_hello(struct client *client);
 void client_odd_clone(struct client *client);
 /* The thread was killed and is out of the kernel, or in a command: its host process has a bounded time to let it in. */
 void client_expect_end(struct user_thread *user);
+/* The thread in a slot, or NULL. client->lock held. */
+struct user_thread *client_thread_at_locked(const struct client *client, uint32_t index);
 struct user_thread *client_add_thread(struct client *client, struct thread *thread); /* NULL: no slot or memory */
 struct user_thread *client_add_thread_at(struct client *client, struct thread *thread, uint32_t index);
 void client_remove_thread(struct user_thread *user);

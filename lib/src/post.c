@@ -28,7 +28,7 @@ static void ring(uint32_t index)
 void slot_post(uint32_t index, uint32_t kind, bool ring_always)
 {
     struct call_slot *slot = &attachment.slots[index];
-    slot->kind = kind;
+    slot->kind = kind | current_cpu_hint() << SLOT_CPU_SHIFT;
     __atomic_store_n(&slot->state, SLOT_POSTED, __ATOMIC_SEQ_CST);
     if (ring_always || !__atomic_load_n(&slot->polled, __ATOMIC_SEQ_CST))
         ring(index);

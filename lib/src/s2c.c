@@ -45,13 +45,13 @@ static int64_t receive_fds(struct batch *batch, uint32_t tag)
         if (got <= 0)
             return got < 0 ? -errno : -ENOTCONN;
         const struct cmsghdr *part = CMSG_FIRSTHDR(&message);
+        close_fds(batch);
         batch->count = part && part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS
                            ? (uint32_t)((part->cmsg_len - CMSG_LEN(0)) / sizeof(int)) : 0;
         if (batch->count)
             memcpy(batch->fds, CMSG_DATA(part), batch->count * sizeof(int));
         if (got_tag == tag)
             return batch->count;
-        close_fds(batch);
     }
 }
 
@@ -134,11 +134,13 @@ void commands_carry_out(struct call_slot *slot)
     struct batch batch = {.count = 0};
     int saved = errno;
     uint32_t count = slot->command_count;
+    bool failed = false;
     for (uint32_t i = 0; i < count && i < STUB_COMMANDS_MAX; i++) {
         struct stub_command *command = &slot->commands[i];
+        if (failed && command->operation != STUB_RECEIVE_FDS && command->operation != STUB_CLOSE_FDS)
+            continue; /* what was sent is received all the same */
         command->result = carry_out(&batch, slot, command);
-        if (command->result < 0 && command->result > -4096 && !command->go_on)
-            break;
+        failed |= command->result < 0 && command->result > -4096;
     }
     close_fds(&batch);
     errno = saved;

@@ -576,9 +576,15 @@ static void signal_stub(struct user_thread *user)
     }
 }
 
+/* An attached thread's own affinity is its program's affair: kept from user_place to user_place_anywhere, on one worker. */
+static _Thread_local cpu_set_t own_affinity;
+
 bool user_place(struct user_thread *user, uint32_t cpu)
 {
     cpu_set_t set;
+    if (user->client->attached && (sched_getaffinity(outer_tid(user), sizeof own_affinity, &own_affinity) < 0 ||
+                                   cpu >= CPU_SETSIZE || !CPU_ISSET(cpu, &own_affinity)))
+        return false;
     if (cpu >= CPU_SETSIZE || !CPU_ISSET(cpu, &loop_cpu_set))
         return false;
     CPU_ZERO(&set);
@@ -587,7 +593,10 @@ bool user_place(struct user_thread *user, uint32_t cpu)
     return tid > 0 && sched_setaffinity(tid, sizeof set, &set) == 0;
 }
 
-void user_place_anywhere(struct user_thread *user) { sched_setaffinity(outer_tid(user), sizeof loop_cpu_set, &loop_cpu_set); }
+void user_place_anywhere(struct user_thread *user)
+{
+    sched_setaffinity(outer_tid(user), sizeof loop_cpu_set, user->client->attached ? &own_affinity : &loop_cpu_set);
+}
 
 void body_user_kick(struct thread *thread)
 {

@@ -40,6 +40,7 @@ install: hyla
 
 docs:
 	@$(PYTHON) tools/gen_calls.py --strict --docs docs/calls.md abi/linux/calls/*.tbl
+	@$(PYTHON) tools/gen_native.py --docs docs/native-calls.md abi/native/calls/types.def abi/native/calls/*.tbl
 
 clean:
 	rm -rf $(BUILD)
@@ -51,5 +52,5 @@ help:
 	@echo 'make bench      native and Hyla side by side'
 	@echo 'make soak       the long tests'
 	@echo 'make install    into PREFIX (default /usr/local), below DESTDIR'
-	@echo 'make docs       renew docs/calls.md from the call tables'
+	@echo 'make docs       renew docs/calls.md and docs/native-calls.md from the call tables'
 	@echo 'make clean      remove $(BUILD)'

@@ -9,11 +9,22 @@ _hyla()
 
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W 'run help --help --version' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W 'run server ps ports help --help --version' -- "$current")
         return
     fi
     if [[ ${COMP_WORDS[1]} == help ]]; then
-        mapfile -t COMPREPLY < <(compgen -W run -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W 'run server ps ports' -- "$current")
+        return
+    fi
+    if [[ ${COMP_WORDS[1]} == server || ${COMP_WORDS[1]} == ps || ${COMP_WORDS[1]} == ports ]]; then
+        if [[ $previous == --socket ]]; then
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            compopt -o filenames
+        elif [[ ${COMP_WORDS[1]} == server && $previous != --workers ]]; then
+            mapfile -t COMPREPLY < <(compgen -W '--socket --workers --no-vm-access --ready --help' -- "$current")
+        elif [[ ${COMP_WORDS[1]} != server ]]; then
+            mapfile -t COMPREPLY < <(compgen -W '--socket --help' -- "$current")
+        fi
         return
     fi
     [[ ${COMP_WORDS[1]} == run ]] || return

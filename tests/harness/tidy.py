@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 
 from .runner import Failure, Test
 
@@ -42,7 +43,7 @@ def headers_stay_in_their_room(root):
 
 def no_leftovers(root):
     words = re.compile(r"\b(FIX" r"ME|TO" r"DO|XX" r"X)\b")
-    wrong = [os.path.relpath(path, root) for path in sources(root, "kernel", "abi", "body", "cmd", "arch", "tests", "bench")
+    wrong = [os.path.relpath(path, root) for path in sources(root, "kernel", "abi", "body", "cmd", "arch", "lib", "examples", "tests", "bench")
              if words.search(read(path))]
     if wrong:
         raise Failure("leftover marks in " + ", ".join(wrong))
@@ -86,6 +87,22 @@ def call_tables(root):
     print(f"     call table: {run.stdout.strip()}")
 
 
+def native_calls(root):
+    """The table reads, each call has its handler, and the reference chapter is of today."""
+    tables = [os.path.join(root, "abi/native/calls/types.def"), *sorted(glob.glob(os.path.join(root, "abi/native/calls/*.tbl")))]
+    tool = os.path.join(root, "tools/gen_native.py")
+    with tempfile.TemporaryDirectory(prefix="hyla-tidy-") as folder:
+        chapter = os.path.join(folder, "calls.md")
+        for arguments in (["--check"], ["--docs", chapter]):
+            run = subprocess.run([sys.executable, tool, *arguments, *tables], capture_output=True, text=True, check=False)
+            if run.returncode:
+                raise Failure(run.stderr)
+            if run.stdout:
+                print(f"     native calls: {run.stdout.strip()}")
+        if read(chapter) != read(os.path.join(root, "docs/native-calls.md")):
+            raise Failure("docs/native-calls.md is old: make docs")
+
+
 def tests(root):
-    for function in (headers_stay_in_their_room, no_leftovers, every_header_is_used, include_cycles, call_tables):
+    for function in (headers_stay_in_their_room, no_leftovers, every_header_is_used, include_cycles, call_tables, native_calls):
         yield Test(f"tidy {function.__name__}", lambda f=function: f(root))

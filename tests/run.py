@@ -28,7 +28,8 @@ def collect(group, arguments, hyla, scratch, runner):
     if group == "linux":
         return list(programs.linux_tests(arguments.build, hyla))
     if group == "native":
-        return list(native.tests(arguments.build, hyla)) + list(native.server_tests(arguments.build, hyla))
+        return list(native.tests(arguments.build, hyla)) + list(native.server_tests(arguments.build, hyla)) + \
+            list(native.library_tests(os.path.dirname(HERE), arguments.build, hyla))
     if group == "command":
         return list(command.tests(scratch, hyla))
     if group == "hostile":

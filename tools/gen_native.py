@@ -197,11 +197,15 @@ def make_types(types):
     for name, values in types.enums.items():
         out.append(f"enum hyla_{name} {{")
         prefix = "HYLA_" if name.split("_")[0] in ("protection", "map", "futex", "msg", "notice", "event", "filter") else f"HYLA_{name.upper()}_"
+        large = []
         for value, number, text in values:
+            if number > 0x7fffffff: # more than an enumerator may be
+                large.append(f"#define {prefix}{value} {number:#x}u" + (f" /* {text} */" if text else ""))
+                continue
             comment = f" /* {text} */" if text else ""
             shown = f"{number:#x}" if number > 9 else str(number)
-            out.append(f"    {prefix}{value} = {shown}{'u' if number > 0x7fffffff else ''},{comment}")
-        out.append("};\n")
+            out.append(f"    {prefix}{value} = {shown},{comment}")
+        out += ["};", *large, ""]
     for name, fields in types.structs.items():
         out.append(f"struct hyla_{name} {{")
         for field in fields:

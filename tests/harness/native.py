@@ -4,6 +4,7 @@ attached to one that may not reach its clients' memory. After an attached run th
 import glob
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -239,3 +240,59 @@ def server_tests(build, hyla):
     yield Test("native socket activation", lambda: sockets_are_inherited(build, hyla))
     yield Test("native ps and ports", lambda: with_server(hyla, ps_and_ports_look_inside(build)))
     yield Test("native descriptors per process", lambda: with_server(hyla, descriptors_per_process(build)))
+
+
+# --- the library, installed -------------------------------------------------------------------------------------------------
+
+LIBRARY_PROGRAM = """
+#include <hyla/hyla.h>
+#include <stdio.h>
+#ifdef __cplusplus
+static_assert(sizeof(struct hyla_msg) == 144, "as in C");
+#endif
+int main(void)
+{
+    struct hyla_ids ids;
+    int error = hyla_start();
+    if (error || hyla_ids_get(&ids) || (int)ids.world != hyla_world())
+        return 1;
+    printf("world %u\\n", ids.world);
+    return 0;
+}
+"""
+
+
+def library_is_usable(root, build, hyla):
+    """Installed as packagers do, found by pkg-config's file, from C and C++, shared and static; nothing but hyla_* is exported."""
+    with tempfile.TemporaryDirectory(prefix="hyla-library-") as folder:
+        subprocess.run([os.path.join(root, "tools/install.sh"), build, folder], env={**os.environ, "DESTDIR": ""}, capture_output=True, check=True)
+        with open(os.path.join(folder, "lib/pkgconfig/hyla.pc"), encoding="utf-8") as file:
+            description = file.read()
+        expect(f"prefix={folder}\n" in description and "-lhyla" in description, description)
+        expect(os.path.exists(os.path.join(folder, "share/man/man2/hyla_msg.2")), "no manual pages")
+        symbols = subprocess.run(["nm", "-D", "--defined-only", os.path.join(folder, "lib/libhyla.so")], capture_output=True, text=True, check=True).stdout
+        names = [line.split()[-1].split("@")[0] for line in symbols.splitlines()]
+        expect("hyla_msg" in names and all(name.startswith(("hyla_", "HYLA_")) for name in names), f"exported: {names}")
+        server = Server(hyla, folder)
+        try:
+            for compiler, suffix in (("cc", "c"), ("c++", "cc")):
+                if not shutil.which(compiler):
+                    continue
+                source = os.path.join(folder, f"program.{suffix}")
+                with open(source, "w", encoding="utf-8") as file:
+                    file.write(LIBRARY_PROGRAM)
+                for name, options in (("shared", []), ("static", ["-static"])):
+                    program = os.path.join(folder, f"{suffix}-{name}")
+                    subprocess.run([compiler, "-Wall", "-Wextra", "-Werror", "-pedantic", source, "-o", program, f"-I{folder}/include", f"-L{folder}/lib",
+                                    "-lhyla", "-pthread", *options], check=True, timeout=60)
+                    environment = {**server.environment(), "LD_LIBRARY_PATH": f"{folder}/lib"}
+                    outcome = subprocess.run([program], env=environment, capture_output=True, timeout=20, check=False)
+                    expect(outcome.stdout == b"world 2\n", f"{name}, {suffix}: {outcome}")
+                    outcome = World(hyla).run([program], env=environment, timeout=20)
+                    expect(outcome.stdout == b"world 1\n", f"{name}, {suffix}, managed: {outcome.describe()}")
+        finally:
+            server.stop()
+
+
+def library_tests(root, build, hyla):
+    yield Test("native library as installed", lambda: library_is_usable(root, build, hyla))

@@ -18,10 +18,10 @@ PATIENCE = 10  # seconds until the server has forgotten a process that ended
 
 
 class Server:
-    def __init__(self, hyla, folder, options=()):
+    def __init__(self, hyla, folder, options=(), environment=None):
         self.hyla, self.socket = hyla, os.path.join(folder, "socket")
         self.process = subprocess.Popen([hyla, "server", "--socket", self.socket, "--ready", *options], stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, env=environment)
         if self.process.stdout.readline() != b"ready\n":
             raise Failure("the server does not start: " + self.stop())
 
@@ -66,9 +66,9 @@ class Server:
         return text
 
 
-def run_attached(hyla, path, options, timeout):
+def run_attached(hyla, path, options, timeout, environment=None):
     with tempfile.TemporaryDirectory(prefix="hyla-native-") as folder:
-        server = Server(hyla, folder, options)
+        server = Server(hyla, folder, options, environment)
         try:
             before, descriptors = server.counts(), server.descriptors()
             process = subprocess.Popen([path], cwd=folder, env=server.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,

@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 
-from . import stress
+from . import native, stress
 from .builds import bounded
 from .runner import Failure, Skip, Test
 from .world import World
@@ -59,12 +59,21 @@ def brief(root, build):
     for path in paths:
         run(server, [path])
     run(server, ["sh", "-c", "for i in 1 2 3 4; do echo $i | cat | wc -c; done"])
+    run_native(server, build)
+
+
+def run_native(server, build, timeout=120):
+    """Attached programs with the same server: whatever it reports makes it end badly, or is on its standard error."""
+    for path in sorted(glob.glob(os.path.join(build, "tests/native_*"))):
+        if os.path.isfile(path) and "helper" not in path:
+            native.run_attached(server, path, WORKERS, timeout, dict(os.environ, **ENVIRONMENT))
 
 
 def long_run(root, build, sanitize):
     server = build_server(root, build, sanitize)
     for path in programs(build):
         run(server, [path], 120)
+    run_native(server, build, 300)
     stressor = shutil.which("stress-ng")
     for name in stress.STRESSORS if stressor else ():
         if name not in stress.LIMIT:  # what grows without bound takes the sanitizer's shadow along

@@ -128,7 +128,7 @@ struct call_slot {
     uint64_t rax;
     uint64_t rdi, rsi, rdx, r10, r8, r9;
     /* Written by the server, read by the client. */
-    uint32_t polled __attribute__((aligned(64))); /* the server looks at state by itself: no doorbell needed */
+    uint32_t polled __attribute__((aligned(64))); /* the server looks at state by itself, on this CPU (+ 1): no doorbell needed */
     uint32_t blocked;                              /* the call will take long: do not spin */
     uint32_t command_count;
     /* Written by the client. */
@@ -152,6 +152,7 @@ struct call_slot {
     uint32_t window_size;
     uint32_t cpu; /* where the client went to sleep: a hint */
     uint32_t quick; /* how often in a row it was awake for a short time only before it slept again, at most SLOT_QUICK: a hint */
+    uint64_t woken_at; /* the client's: time stamp counter */
     uint8_t window[CALL_WINDOW_BYTES];
     struct stub_command commands[STUB_COMMANDS_MAX] __attribute__((aligned(64)));
     uint8_t data[4096] __attribute__((aligned(4096)));
@@ -188,6 +189,31 @@ static inline uint32_t current_cpu_hint(void)
     __asm__ volatile("lsl %1, %0" : "=r"(limit) : "r"(0x7b) : "cc");
     return limit & 0xfff;
 }
+
+#ifndef __ASSEMBLER__
+/* How many turns a client may spin for its answer: none while its spinning is what keeps the server from running. */
+static inline uint32_t slot_spin_turns(const struct call_slot *slot, const struct kernel_page *page)
+{
+    uint32_t polled = __atomic_load_n(&slot->polled, __ATOMIC_RELAXED);
+    return polled == current_cpu_hint() + 1 ? 0 : page->spin;
+}
+
+/*
+ * Around a client's sleep, for placement: who is awake for a short time only, again and again, does best on the CPU of whoever
+ * causes its wake (post.c).
+ */
+static inline void slot_falls_asleep(struct call_slot *slot)
+{
+    uint32_t quick = slot->quick;
+    if (__builtin_ia32_rdtsc() - slot->woken_at > SLOT_QUICK_CYCLES)
+        quick = 0;
+    else if (quick < SLOT_QUICK)
+        quick++;
+    slot->quick = quick;
+    slot->cpu = current_cpu_hint();
+}
+static inline void slot_woke_up(struct call_slot *slot) { slot->woken_at = __builtin_ia32_rdtsc(); }
+#endif
 
 /* Zygote protocol, on its control socket. */
 #define ZYGOTE_LISTENER 'L' /* to the server: two words, this and the number of the seccomp listener's descriptor */

@@ -180,8 +180,10 @@ void post_answer(struct user_thread *user, uint32_t state, enum user_mode mode);
 void hot_add(struct user_thread *user);
 bool hot_poll(void);
 void hot_leave(void); /* before sleeping: stops polling; may claim */
-/* Something is on the list, and no stub has just been woken that needs this worker's CPU to run. Asked once per idling. */
-bool hot_worth_spinning(void);
+bool hot_worth_spinning(void); /* something is on the list */
+/* Since last asked: a stub was woken that needs this worker's CPU to run, the one that had called, or another. */
+enum hot_wake { HOT_WOKE_NOBODY, HOT_WOKE_CALLER, HOT_WOKE_OTHER };
+enum hot_wake hot_woke_here(void);
 /* Of the threads in user mode, how many of the listed threads' clients are asleep there. A hint. */
 uint32_t hot_asleep(void);
 void hot_mark_blocked(void); /* tells the stubs of listed threads whose calls wait to sleep at once */
@@ -203,9 +205,9 @@ int user_make_trapped(struct user_thread *user);
 /* Changes thread->user; who looks at another thread's goes through user_of. */
 void user_attach(struct thread *thread, struct user_thread *user);
 struct user_thread *user_of(struct thread *thread); /* a reference, or NULL */
-/* Narrows the thread's host affinity to one CPU: false if that cannot be. Back to all of the server's. */
-bool user_place(struct user_thread *user, uint32_t cpu);
-void user_place_anywhere(struct user_thread *user);
+/* Narrows the thread's host affinity to one CPU of those in it, which go to *before: false if that cannot be. And back. */
+bool user_place(struct user_thread *user, uint32_t cpu, cpu_set_t *before);
+void user_place_back(struct user_thread *user, const cpu_set_t *before);
 void user_started(struct user_thread *user); /* an attached thread that is in user mode already */
 void user_learn_fp_size(const struct client *client);
 
@@ -248,7 +250,6 @@ int aspace_settle(struct client *client);
 /* loop.c */
 int loop_init(uint32_t workers, const char **why);
 extern uint32_t loop_workers, loop_cpus;
-extern cpu_set_t loop_cpu_set; /* where the server and its clients may run */
 extern struct atomic32 users_running; /* threads in user mode */
 extern struct host_statistics statistics;
 extern struct host_options host_options;

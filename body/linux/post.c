@@ -20,7 +20,8 @@
 #define HOT_MAX 8u
 
 struct hot_list {
-    bool woke_here; /* a stub that slept on this CPU was woken: it waits for the CPU */
+    enum hot_wake woke_here; /* a stub that slept on this CPU was woken: it waits for the CPU */
+    const struct user_thread *caller; /* whose post was claimed here last: compared, never followed */
     uint32_t caller_cpu; /* where the last post claimed here came from */
     uint32_t count;
     struct user_thread *users[HOT_MAX];
@@ -54,6 +55,7 @@ static bool claim(struct user_thread *user, uint32_t word)
     if (!atomic32_cas(&user->mode, &word, mode_with(word, MODE_KERNEL)))
         return false;
     if (mode_of(word) == MODE_USER) {
+        hot_self()->caller = user;
         hot_self()->caller_cpu = __atomic_load_n(&user->slot->kind, __ATOMIC_RELAXED) >> SLOT_CPU_SHIFT;
         enter_kernel(user);
     } else {
@@ -106,17 +108,18 @@ void mode_stay_in_kernel(struct user_thread *user)
 static void wake_stub(struct user_thread *user, struct call_slot *slot)
 {
     struct hot_list *hot = hot_self();
+    cpu_set_t before;
     uint32_t cpu = __atomic_load_n(&slot->cpu, __ATOMIC_RELAXED);
     bool pull = loop_cpus > 1 && cpu != hot->caller_cpu && __atomic_load_n(&slot->quick, __ATOMIC_RELAXED) >= SLOT_QUICK &&
-                user_place(user, hot->caller_cpu);
+                user_place(user, hot->caller_cpu, &before);
     syscall(SYS_futex, &slot->state, FUTEX_WAKE, 1, NULL, NULL, 0);
     if (pull) {
-        user_place_anywhere(user);
+        user_place_back(user, &before);
         cpu = hot->caller_cpu;
         STATISTIC(pulls, 1);
     }
     if (cpu == current_cpu_hint())
-        hot->woke_here = true;
+        hot->woke_here = user == hot->caller && hot->woke_here != HOT_WOKE_OTHER ? HOT_WOKE_CALLER : HOT_WOKE_OTHER;
 }
 
 /*
@@ -152,12 +155,11 @@ static void stop_polling(struct user_thread *user)
 
 void hot_add(struct user_thread *user)
 {
-    if (loop_cpus == 1 && loop_workers == 1) /* nobody spins, and nobody else could claim what this worker has answered */
-        return;
     struct hot_list *hot = hot_self();
-    if (!atomic32_load_relaxed(&user->polled)) {
-        atomic32_store_relaxed(&user->polled, 1);
-        __atomic_store_n(&user->slot->polled, 1, __ATOMIC_RELAXED);
+    uint32_t here = current_cpu_hint() + 1;
+    if (atomic32_load_relaxed(&user->polled) != here) {
+        atomic32_store_relaxed(&user->polled, here);
+        __atomic_store_n(&user->slot->polled, here, __ATOMIC_RELAXED);
     }
     for (uint32_t i = 0; i < hot->count; i++)
         if (hot->users[i] == user)
@@ -174,12 +176,14 @@ void hot_add(struct user_thread *user)
     stop_polling(oldest);
 }
 
-bool hot_worth_spinning(void)
+bool hot_worth_spinning(void) { return hot_self()->count > 0; }
+
+enum hot_wake hot_woke_here(void)
 {
     struct hot_list *hot = hot_self();
-    bool woke_here = hot->woke_here;
-    hot->woke_here = false;
-    return hot->count > 0 && !woke_here;
+    enum hot_wake woke_here = hot->woke_here;
+    hot->woke_here = HOT_WOKE_NOBODY;
+    return woke_here;
 }
 
 uint32_t hot_asleep(void)

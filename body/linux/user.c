@@ -576,27 +576,18 @@ static void signal_stub(struct user_thread *user)
     }
 }
 
-/* An attached thread's own affinity is its program's affair: kept from user_place to user_place_anywhere, on one worker. */
-static _Thread_local cpu_set_t own_affinity;
-
-bool user_place(struct user_thread *user, uint32_t cpu)
+bool user_place(struct user_thread *user, uint32_t cpu, cpu_set_t *before)
 {
     cpu_set_t set;
-    if (user->client->attached && (sched_getaffinity(outer_tid(user), sizeof own_affinity, &own_affinity) < 0 ||
-                                   cpu >= CPU_SETSIZE || !CPU_ISSET(cpu, &own_affinity)))
-        return false;
-    if (cpu >= CPU_SETSIZE || !CPU_ISSET(cpu, &loop_cpu_set))
+    int32_t tid = outer_tid(user);
+    if (tid <= 0 || cpu >= CPU_SETSIZE || sched_getaffinity(tid, sizeof *before, before) || !CPU_ISSET(cpu, before))
         return false;
     CPU_ZERO(&set);
     CPU_SET(cpu, &set);
-    int32_t tid = outer_tid(user);
-    return tid > 0 && sched_setaffinity(tid, sizeof set, &set) == 0;
+    return sched_setaffinity(tid, sizeof set, &set) == 0;
 }
 
-void user_place_anywhere(struct user_thread *user)
-{
-    sched_setaffinity(outer_tid(user), sizeof loop_cpu_set, user->client->attached ? &own_affinity : &loop_cpu_set);
-}
+void user_place_back(struct user_thread *user, const cpu_set_t *before) { sched_setaffinity(outer_tid(user), sizeof *before, before); }
 
 void body_user_kick(struct thread *thread)
 {

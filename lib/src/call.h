@@ -64,7 +64,6 @@ struct thread_state {
     bool fresh[FRAMES_MAX];       /* the slot's first post must ring */
     bool closes[FRAMES_MAX];      /* its call's result is a handle */
     bool interruptible;
-    uint64_t woken_at; /* cycles */
 };
 HIDDEN struct thread_state *thread_self(void);
 /* A slot for the frame: its index, or 0 when all are taken. */

@@ -36,22 +36,12 @@ void slot_post(uint32_t index, uint32_t kind, bool ring_always)
 
 static bool is_settled(uint32_t state) { return state != SLOT_POSTED && state != SLOT_POSTED_SLEEPING; }
 
-/* Awake for a short time only, again and again: the server may then wake this thread where its caller runs. A hint. */
-static void note_awake_time(struct call_slot *slot)
-{
-    if (__builtin_ia32_rdtsc() - thread_self()->woken_at > SLOT_QUICK_CYCLES)
-        slot->quick = 0;
-    else if (slot->quick < SLOT_QUICK)
-        slot->quick++;
-}
-
 /* One sleep. False when there is no server any more. *interrupted: a signal handler may have run. */
 static bool sleep_on(struct call_slot *slot, bool *interrupted)
 {
     uint32_t state = SLOT_POSTED;
     const struct timespec look = {.tv_sec = LOOK_SECONDS};
-    slot->cpu = current_cpu_hint();
-    note_awake_time(slot);
+    slot_falls_asleep(slot);
     if (!__atomic_compare_exchange_n(&slot->state, &state, SLOT_POSTED_SLEEPING, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) && is_settled(state))
         return true;
     s2c_serve(); /* what was put into slot 0 before the line above is seen here; who puts it there later wakes a sleeper */
@@ -59,7 +49,7 @@ static bool sleep_on(struct call_slot *slot, bool *interrupted)
     long result = syscall(SYS_futex, &slot->state, FUTEX_WAIT, SLOT_POSTED_SLEEPING, &look, NULL, 0);
     int error = result < 0 ? errno : 0;
     errno = saved;
-    thread_self()->woken_at = __builtin_ia32_rdtsc();
+    slot_woke_up(slot);
     *interrupted = error == EINTR;
     return error != ETIMEDOUT || server_alive();
 }
@@ -75,7 +65,7 @@ static void cancel(uint32_t index)
 static uint32_t wait_answer(uint32_t index, bool interruptible, bool *gave_up)
 {
     struct call_slot *slot = &attachment.slots[index];
-    for (uint32_t turn = attachment.kernel_page->spin; turn > 0; turn--) {
+    for (uint32_t turn = slot_spin_turns(slot, attachment.kernel_page); turn > 0; turn--) {
         uint32_t state = __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
         if (is_settled(state))
             return state;

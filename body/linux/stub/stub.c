@@ -72,9 +72,9 @@ static void post(struct stub_thread *self, struct call_slot *slot, uint32_t kind
 }
 
 /* Spins while a CPU is to spare and the server says it will be quick; then sleeps on the state word. */
-static uint32_t wait_answer(struct stub_thread *self, struct call_slot *slot)
+static uint32_t wait_answer(struct call_slot *slot)
 {
-    for (uint32_t turn = kernel_page->spin; turn > 0; turn--) {
+    for (uint32_t turn = slot_spin_turns(slot, kernel_page); turn > 0; turn--) {
         uint32_t state = word_load(&slot->state);
         if (state >= SLOT_ANSWERED)
             return state;
@@ -82,13 +82,12 @@ static uint32_t wait_answer(struct stub_thread *self, struct call_slot *slot)
             break;
         __builtin_ia32_pause();
     }
-    slot->cpu = current_cpu_hint();
-    stub_falls_asleep(self);
+    slot_falls_asleep(slot);
     for (;;) {
         uint32_t state = SLOT_POSTED;
         __atomic_compare_exchange_n(&slot->state, &state, SLOT_POSTED_SLEEPING, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
         if (state >= SLOT_ANSWERED) {
-            stub_woke_up(self);
+            slot_woke_up(slot);
             return state;
         }
         host_call6(SYS_FUTEX, (long)&slot->state, 0 /* FUTEX_WAIT */, SLOT_POSTED_SLEEPING, 0, 0, 0);
@@ -439,7 +438,7 @@ static void serve(struct stub_thread *self, struct host_context *context)
 {
     struct call_slot *slot = self->slot;
     for (;;) {
-        uint32_t state = wait_answer(self, slot);
+        uint32_t state = wait_answer(slot);
         if (state == SLOT_COMMAND) {
             carry_out_all(self, slot, context);
             post(self, slot, SLOT_KIND_DONE | SLOT_TRAPPED);
@@ -466,7 +465,7 @@ int stub_fast_call(struct call_slot *slot)
     fill_window(slot);
     post(self, slot, SLOT_KIND_CALL);
     for (;;) {
-        uint32_t state = wait_answer(self, slot);
+        uint32_t state = wait_answer(slot);
         if (state != SLOT_COMMAND)
             return 0;
         if (slot->commands[0].operation == STUB_TRAP)

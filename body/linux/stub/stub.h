@@ -65,7 +65,6 @@ struct stub_thread {
     uint32_t index;
     uint64_t scratch;
     uint64_t result; /* rax as the last handler returned with: see rewrite.c */
-    uint64_t woken_at; /* time stamp counter */
     uint32_t hello; /* this thread is a new host process and has to say so */
     int fds[STUB_FD_REGISTERS];
     uint32_t fd_count;
@@ -109,21 +108,6 @@ long stub_copy(void *to, const void *from, uint64_t size);
 
 /* 0, or -EINTR at once when an interrupt is pending, or a host error: a futex(2) wait that no interrupt gets past. */
 long stub_futex_wait(void *word, uint32_t operation, uint32_t value, void *timeout, struct stub_thread *self, uint32_t bitset);
-
-/*
- * Around a sleep in the host, for placement: who is awake for a short time only, again and again, does best on the CPU of
- * whoever wakes it (post.c).
- */
-static inline void stub_falls_asleep(struct stub_thread *self)
-{
-    uint32_t quick = self->slot->quick;
-    if (__builtin_ia32_rdtsc() - self->woken_at > SLOT_QUICK_CYCLES)
-        quick = 0;
-    else if (quick < SLOT_QUICK)
-        quick++;
-    self->slot->quick = quick;
-}
-static inline void stub_woke_up(struct stub_thread *self) { self->woken_at = __builtin_ia32_rdtsc(); }
 
 /* futex.c */
 struct futex_call {

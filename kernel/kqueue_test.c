@@ -161,6 +161,29 @@ SIM_TEST(each_oneshot_is_told_to_one_of_many_waiters, .schedules = 10000)
     queue_end(users.queue);
 }
 
+static void take_one_and_leave(void *argument)
+{
+    struct users *users = argument;
+    struct kevent event;
+    SIM_CHECK_EQUAL(kqueue_wait(users->queue, &event, 1, DEADLINE_NEVER), 1);
+    atomic32_add(&users->told, 1);
+}
+
+SIM_TEST(who_takes_one_event_leaves_the_others_to_others, .schedules = 6000)
+{
+    struct users users = {.queue = queue_of()};
+    struct sim_thread *threads[3];
+    for (uint64_t i = 0; i < 3; i++)
+        SIM_CHECK_EQUAL(change(users.queue, i, EVFILT_USER, EV_ADD | EV_ONESHOT, i < 2 ? NOTE_TRIGGER : 0, 0), 0);
+    for (uint64_t i = 0; i < 3; i++)
+        threads[i] = sim_spawn(take_one_and_leave, &users);
+    SIM_CHECK_EQUAL(change(users.queue, 2, EVFILT_USER, 0, NOTE_TRIGGER, 0), 0);
+    for (uint64_t i = 0; i < 3; i++)
+        sim_join(threads[i]);
+    SIM_CHECK_EQUAL(atomic32_load(&users.told), 3);
+    queue_end(users.queue);
+}
+
 /* --- timers -------------------------------------------------------------------------------------------- */
 
 SIM_TEST(a_periodic_timer_counts_what_was_missed, .schedules = 1000)

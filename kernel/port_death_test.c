@@ -496,15 +496,11 @@ SIM_TEST(a_fork_has_the_send_rights_and_not_the_receive_right, .schedules = 500)
 #define STEPS 8
 #define KNOWN 6
 
-/* Tasks that do whatever they can think of with the handles they come across. */
-struct chaos {
-    struct handle_table table[TASKS];
-    struct atomic32 next;
-};
-
+/* Tasks that do whatever they can think of with the handles they come across, with their stacks or parked. */
 struct mind {
-    struct handle_table *table;
+    struct handle_table table;
     handle_t known[KNOWN];
+    uint32_t steps;
 };
 
 static handle_t pick(struct mind *mind) { return mind->known[sim_random(KNOWN)]; }
@@ -523,94 +519,127 @@ static void learn_note(struct mind *mind, const struct note *note)
         learn(mind, note->handles[i]);
 }
 
-static void do_message(struct mind *mind, uint32_t flags)
+static void think(void *argument);
+
+static void message_over(struct mind *mind, struct port_thread *self)
 {
     struct note note;
-    struct outgoing outgoing = {.word = sim_random(9), .size = sim_random(20)};
+    note_take(self, &note);
+    if (note.received && sim_chance(8))
+        port_msg_reject(self);
+    else
+        learn_note(mind, &note);
+    port_message_done(self);
+}
+
+static void think_parked(void *argument)
+{
+    struct port_thread *self = port_thread_self();
+    if (port_msg_resume(self) == PORT_WAITS)
+        port_msg_park(self, think_parked, argument);
+    message_over(argument, self);
+    think(argument);
+}
+
+static void do_message(struct mind *mind)
+{
+    static const uint32_t kinds[] = {PORT_SEND, PORT_SEND | PORT_CALL, PORT_RECEIVE, PORT_SEND | PORT_RECEIVE};
+    struct outgoing outgoing = {.word = sim_random(9), .size = sim_random(20), .copy = sim_chance(2)};
+    struct port_thread *self = self_made();
+    struct port_request what = {.flags = kinds[sim_random(ARRAY_SIZE(kinds))], .to = pick(mind), .from = pick(mind), .table = &mind->table, ROOM};
     if (sim_chance(2))
         outgoing.handle = pick(mind);
-    outgoing.copy = sim_chance(2);
-    if (!sim_chance(4))
-        flags |= PORT_SEND_NONBLOCK;
-    if (!sim_chance(4))
-        flags |= PORT_RECEIVE_NONBLOCK;
-    struct port_request what = {.flags = flags, .to = pick(mind), .from = pick(mind), .table = mind->table, ROOM};
-    request(&what, &outgoing, &note);
-    learn_note(mind, &note);
+    what.flags |= sim_chance(4) ? 0 : PORT_SEND_NONBLOCK;
+    what.flags |= sim_chance(4) ? 0 : PORT_RECEIVE_NONBLOCK;
+    what.flags |= sim_chance(2) ? 0 : PORT_PARKS;
+    if (message_fill(self, &outgoing) == 0 && port_msg_begin(self, &what) == PORT_WAITS) {
+        if (what.flags & PORT_PARKS)
+            port_msg_park(self, think_parked, mind);
+        do
+            port_msg_wait(self);
+        while (port_msg_resume(self) == PORT_WAITS);
+    }
+    message_over(mind, self);
 }
 
 static void do_manage(struct mind *mind)
 {
+    struct handle_table *table = &mind->table;
     handle_t made = HANDLE_NONE;
     switch (sim_random(9)) {
-    case 0: port_create(mind->table, sim_random(3), &made); break;
-    case 1: port_make_send(mind->table, pick(mind), sim_random(3), SEND_RIGHTS, &made); break;
-    case 2: port_make_send_once(mind->table, pick(mind), sim_random(3), &made); break;
-    case 3: handle_close(mind->table, pick(mind)); break;
-    case 4: port_set_create(mind->table, &made); break;
-    case 5: port_set_add(mind->table, pick(mind), pick(mind)); break;
-    case 6: port_revoke(mind->table, pick(mind), sim_random(3)); break;
-    case 7: port_notify(mind->table, pick(mind), (enum port_notice)(1 + sim_random(4)), sim_random(3), pick(mind), sim_random(2)); break;
-    case 8: handle_copy(mind->table, pick(mind), UINT32_MAX, &made); break;
+    case 0: port_create(table, sim_random(3), &made); break;
+    case 1: port_make_send(table, pick(mind), sim_random(3), SEND_RIGHTS, &made); break;
+    case 2: port_make_send_once(table, pick(mind), sim_random(3), &made); break;
+    case 3: handle_close(table, pick(mind)); break;
+    case 4: port_set_create(table, &made); break;
+    case 5: port_set_add(table, pick(mind), pick(mind)); break;
+    case 6: port_revoke(table, pick(mind), sim_random(3)); break;
+    case 7: port_notify(table, pick(mind), (enum port_notice)(1 + sim_random(4)), sim_random(3), pick(mind), sim_random(2)); break;
+    case 8: handle_copy(table, pick(mind), UINT32_MAX, &made); break;
     }
     learn(mind, made);
 }
 
 static void think(void *argument)
 {
-    static const uint32_t flags[] = {PORT_SEND, PORT_SEND | PORT_CALL, PORT_RECEIVE, PORT_SEND | PORT_RECEIVE};
-    struct chaos *chaos = argument;
-    uint32_t number = atomic32_add(&chaos->next, 1);
-    struct mind mind = {.table = &chaos->table[number]};
+    struct mind *mind = argument;
     struct thread *self = thread_current();
-    for (uint32_t i = 0; i < KNOWN; i++)
-        mind.known[i] = (handle_t)(1u << 16 | i); /* what the test put there first */
-    sim_may_interrupt(self, 4);
-    for (uint32_t i = 0; i < STEPS; i++) {
-        if (sim_chance(3))
-            do_manage(&mind);
-        else
-            do_message(&mind, flags[sim_random(ARRAY_SIZE(flags))]);
+    while (mind->steps < STEPS) {
+        if (mind->steps++ == 0)
+            sim_may_interrupt(self, 4);
         if (sim_chance(2))
             thread_interrupt_clear(self);
+        if (sim_chance(3))
+            do_manage(mind);
+        else
+            do_message(mind);
     }
     sim_leave_alone(self);
-    thread_interrupt_clear(self);
     if (sim_chance(2))
-        handle_table_destroy(mind.table);
+        handle_table_destroy(&mind->table);
 }
 
-/* Those who wait for ever are interrupted until they have ended. */
-static void join_all(struct sim_thread **threads, uint32_t count)
+static void mind_init(struct mind *mind)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        while (atomic32_load(&sim_kernel_thread(threads[i])->object.references) > 1) {
-            thread_interrupt(sim_kernel_thread(threads[i]));
-            thread_yield();
-            body_relax(0);
-        }
-        sim_join(threads[i]);
+    mind->steps = 0;
+    handle_table_init(&mind->table, 40);
+    for (uint32_t i = 0; i < KNOWN; i++)
+        mind->known[i] = (handle_t)(1u << 16 | i); /* what the test puts there first */
+}
+
+/* Who waits for ever is interrupted until it has ended. */
+static void end_thread(struct thread *thread)
+{
+    while (atomic32_load(&thread->object.references) > 1) {
+        thread_interrupt(thread);
+        thread_yield();
+        body_relax(0);
     }
+    object_unref(thread);
 }
 
 static void chaos_run(void)
 {
-    struct chaos chaos = {.next = ATOMIC_INIT(0)};
-    struct sim_thread *threads[TASKS];
-    for (uint32_t i = 0; i < TASKS; i++)
-        handle_table_init(&chaos.table[i], 40);
-    for (uint32_t i = 0; i < TASKS; i++) {
-        handle_t receive = port_of(&chaos.table[i], sim_random(2));
-        for (uint32_t j = 0; j < TASKS; j++)
-            send_right(&chaos.table[i], receive, j, &chaos.table[j]);
-        token_make(&chaos.table[i]);
-    }
-    for (uint32_t i = 0; i < TASKS; i++)
-        threads[i] = sim_spawn(think, &chaos);
-    join_all(threads, TASKS);
+    struct mind minds[TASKS];
+    struct thread *threads[TASKS];
     sim_calm_begin();
     for (uint32_t i = 0; i < TASKS; i++)
-        handle_table_destroy(&chaos.table[i]);
+        mind_init(&minds[i]);
+    for (uint32_t i = 0; i < TASKS; i++) {
+        handle_t receive = port_of(&minds[i].table, sim_random(2));
+        for (uint32_t j = 0; j < TASKS; j++)
+            send_right(&minds[i].table, receive, j, &minds[j].table);
+        token_make(&minds[i].table);
+        threads[i] = thread_create("mind", NULL, think, &minds[i]);
+    }
+    sim_calm_end();
+    for (uint32_t i = 0; i < TASKS; i++)
+        thread_start(threads[i]);
+    for (uint32_t i = 0; i < TASKS; i++)
+        end_thread(threads[i]);
+    sim_calm_begin();
+    for (uint32_t i = 0; i < TASKS; i++)
+        handle_table_destroy(&minds[i].table);
     sim_calm_end();
 }
 

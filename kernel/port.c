@@ -244,6 +244,7 @@ int port_create(struct handle_table *table, uint32_t queue_limit, handle_t *rece
     struct port *port = port_make(queue_limit);
     if (!port)
         return -ENOMEM;
+    port_queues_measure();
     return port_handle_make(table, port, RIGHT_RECEIVE | RIGHT_TRANSFER, 0, receive);
 }
 

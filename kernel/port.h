@@ -55,7 +55,7 @@
 #define PORT_WORDS 8u
 #define PORT_BYTES_MAX 65536u   /* of one message; more travels as a memobj */
 #define PORT_HANDLES_MAX 64u    /* of one message */
-#define PORT_QUEUE_MAX 1024u    /* messages */
+#define PORT_QUEUE_MAX 1024u    /* messages; a queue is full also when all queues together hold a sixteenth of memory */
 #define PORT_NESTING_MAX 64u    /* receive rights in queues of ports whose receive rights are in queues … */
 #define PORT_NOTICES_MAX 4096u  /* dead-name requests on one port */
 

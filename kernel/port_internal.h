@@ -155,6 +155,10 @@ bool port_fits(struct port_thread *receiver, const struct port_message *message)
 void port_hand_over(struct port_thread *receiver, struct port_item *item);
 /* Takes an item off the queue. The port is locked. */
 void port_item_remove_locked(struct port *port, struct port_item *item);
+/* How much all queues together may hold. No lock. */
+void port_queues_measure(void);
+/* One more of those that the limits limit. The port is locked. */
+void port_item_count_locked(struct port *port, struct port_item *item);
 /* The item is off the queue; its sender, if it still waits, is woken with the error. */
 void port_sender_fail(struct port_thread *sender, int error);
 /* Somebody who waits to receive is woken with PHASE_AGAIN (error 0) or an error. The list's lock is held. */

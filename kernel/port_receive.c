@@ -27,7 +27,7 @@ static bool refill_from_locked(struct port *port, struct port_item *block, struc
         list_insert_between(&block->link, item->link.prev, &item->link);
         list_remove(&item->link);
         item->message = empty;
-        port->queued++;
+        port_item_count_locked(port, block);
         sender->answer.sent = true;
         sender->phase = PHASE_DONE;
         waiter_resume(&sender->waiter, false);

@@ -6,10 +6,15 @@
  */
 #include "kernel/alloc.h"
 #include "kernel/assert.h"
+#include "kernel/body.h"
 #include "kernel/errno.h"
 #include "kernel/port_internal.h"
 
 #define NEEDS_BLOCK 2
+#define QUEUES_SHARE 16u /* all queues together hold at most this part of the machine's memory */
+
+static struct atomic64 queued_bytes;
+static struct atomic64 queues_room; /* bytes */
 
 bool port_fits(struct port_thread *receiver, const struct port_message *message)
 {
@@ -104,11 +109,29 @@ void port_receivers_wake_locked(struct list *receivers, int error)
 
 /* --- the queue ----------------------------------------------------------------------------------------- */
 
+static uint64_t item_charge(const struct port_item *item) { return sizeof(*item) + item->message.capacity; }
+
+void port_item_count_locked(struct port *port, struct port_item *item)
+{
+    port->queued++;
+    atomic64_add_relaxed(&queued_bytes, item_charge(item));
+}
+
+/* Asking the body may take a while: not for each message. */
+void port_queues_measure(void) { atomic64_store_relaxed(&queues_room, body_memory_size() / QUEUES_SHARE); }
+
+/* A hint for all queues together: senders that come at the same time may each see the last room. */
+static bool room_locked(struct port *port)
+{
+    return port->queued < port->queue_limit && atomic64_load_relaxed(&queued_bytes) < atomic64_load_relaxed(&queues_room);
+}
+
 static void enqueue_locked(struct port *port, struct port_item *item)
 {
     list_push_back(&port->items, &item->link);
     port->item_count++;
-    port->queued += item->counted;
+    if (item->counted)
+        port_item_count_locked(port, item);
     port_ready_locked(port);
 }
 
@@ -117,7 +140,10 @@ void port_item_remove_locked(struct port *port, struct port_item *item)
     list_remove(&item->link);
     list_remove(&item->blocked_link);
     port->item_count--;
-    port->queued -= item->counted;
+    if (item->counted) {
+        port->queued--;
+        atomic64_sub(&queued_bytes, item_charge(item));
+    }
     port_flight_leave(&item->message);
 }
 
@@ -182,7 +208,7 @@ static int try_send_locked(struct port_thread *self, struct port *port, struct p
         return error;
     if (offer_locked(port, &self->item))
         return self->item.call ? PORT_WAITS : 0;
-    if (!self->item.call && port->queued < port->queue_limit)
+    if (!self->item.call && room_locked(port))
         return queue_block_locked(self, port, block);
     return block_locked(self, port);
 }

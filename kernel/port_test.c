@@ -259,6 +259,25 @@ SIM_TEST(a_full_queue_is_an_answer_to_who_does_not_wait, .schedules = 500)
     one_way_end(&way);
 }
 
+SIM_TEST(all_queues_together_are_bounded, .schedules = 3, .points = 100000000)
+{
+    struct one_way way[2];
+    struct note note;
+    struct outgoing large = {.word = 1, .size = PORT_BYTES_MAX};
+    uint64_t sent = 0, room = body_memory_size() / 16;
+    int error = 0;
+    for (int i = 0; i < 2; i++)
+        one_way_init(&way[i], PORT_QUEUE_MAX);
+    for (; (error = send_message(&way[sent % 2].client, way[sent % 2].send, &large, PORT_SEND_NONBLOCK, &note)) == 0; sent++)
+        SIM_CHECK(sent * PORT_BYTES_MAX < room);
+    SIM_CHECK_EQUAL(error, -EAGAIN);
+    SIM_CHECK((sent + 2) * PORT_BYTES_MAX > room);
+    handle_table_destroy(&way[1].server); /* the half of them */
+    SIM_CHECK_EQUAL(send_message(&way[0].client, way[0].send, &large, PORT_SEND_NONBLOCK, &note), 0);
+    for (int i = 0; i < 2; i++)
+        one_way_end(&way[i]);
+}
+
 static void call_and_count(void *argument)
 {
     struct one_way *way = argument;

@@ -47,6 +47,7 @@ static char *map_fixed(char *address, size_t size)
     return memory;
 }
 
+uint64_t body_memory_size(void) { return ARENA_SIZE; }
 uint64_t sim_memory_live(void) { return live_blocks; }
 uint64_t sim_allocations(void) { return made_blocks; }
 uint64_t sim_allocated_bytes(void) { return made_bytes; }

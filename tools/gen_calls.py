@@ -24,6 +24,7 @@ TYPES = {
     "mode": ("uint32_t", "OCTAL"), "flags": ("uint32_t", "HEX32"), "oflags": ("uint32_t", "OFLAGS"),
     "long": ("int64_t", "LONG"), "ulong": ("uint64_t", "HEX64"), "size": ("uint64_t", "ULONG"),
     "off": ("int64_t", "LONG"), "addr": ("uaddr_t", "ADDRESS"),
+    "source": ("uaddr_t", "ADDRESS_IN"),  # of something that the call reads: a few hundred bytes of it come along with the call
 }
 PATHS = ("path", "path?")
 STRUCT_KINDS = ("in", "in?", "out", "out?", "inout", "inout?")
@@ -74,7 +75,7 @@ class Argument:
         full = self.element + (f"[{self.array}]" if self.array else "")
         self.c = ("const " if self.direction == "in" else "") + self.element + " *"
         direction = "in" if self.direction == "inout" else self.direction
-        self.trace = STRUCT_TRACE.get((direction, full), "ADDRESS")
+        self.trace = STRUCT_TRACE.get((direction, full), "ADDRESS_IN" if direction == "in" else "ADDRESS")
 
     def declaration(self):
         return self.c + ("" if self.c.endswith("*") else " ") + safe(self.name)

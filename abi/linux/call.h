@@ -25,6 +25,7 @@ enum call_argument_kind {
     CALL_ARG_FD,        /* AT_FDCWD by name */
     CALL_ARG_SIGNAL,
     CALL_ARG_ADDRESS,
+    CALL_ARG_ADDRESS_IN, /* of something short that the call reads */
     CALL_ARG_STRING,    /* user address of a NUL-terminated string */
     CALL_ARG_STRINGS,   /* user address of a NULL-terminated array of such addresses: argv */
     CALL_ARG_BYTES_IN,  /* user buffer whose length is argument `other` */

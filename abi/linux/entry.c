@@ -56,6 +56,8 @@ static bool linux_call_reads(uint64_t number, uint32_t *pointer, uint32_t *lengt
         switch (argument->kind) {
         case CALL_ARG_BYTES_IN: *pointer = i, *length = argument->other; return true;
         case CALL_ARG_STRING:
+        case CALL_ARG_ADDRESS_IN:
+        case CALL_ARG_TIMEVAL_IN:
         case CALL_ARG_TIMESPEC_IN:
         case CALL_ARG_SIGSET_IN: *pointer = *length = i; return true;
         }

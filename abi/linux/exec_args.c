@@ -2,6 +2,9 @@
  * The strings of exec: argv and envp, copied into one block of kernel memory and checked against the limits that
  * Linux has (execve(2)): a string may have 128 KiB, all of them with their pointers a quarter of the stack limit, at
  * least 128 KiB, at most 6 MiB.
+ *
+ * Strings mostly lie one behind the other, so they are read by the page: what is left of the page that a string begins in
+ * is kept for the ones that follow it. Each byte is still looked at once only.
  */
 #include "abi/linux/exec.h"
 #include "kernel/alloc.h"
@@ -49,10 +52,46 @@ static int check_limit(const struct exec_args *args)
     return args->size + pointers_size(args) > args->limit ? -E2BIG : 0;
 }
 
-static int add_user_string(struct exec_args *args, uaddr_t address)
+/* The last piece of user memory that was read. */
+struct piece {
+    uaddr_t start;
+    uint64_t size;
+    char bytes[PAGE_SIZE];
+};
+
+static bool read_piece(struct piece *piece, uaddr_t address)
+{
+    uint64_t size = PAGE_SIZE - address % PAGE_SIZE;
+
+    if (address - piece->start < piece->size)
+        return true;
+    piece->start = address;
+    piece->size = user_read(piece->bytes, address, size) ? 0 : size;
+    return piece->size;
+}
+
+/* A string that lies in the piece as a whole: its length, or -ENAMETOOLONG. */
+static int64_t copy_from_piece(struct exec_args *args, struct piece *piece, uaddr_t address)
+{
+    if (!read_piece(piece, address))
+        return -ENAMETOOLONG;
+    const char *string = piece->bytes + (address - piece->start);
+    uint64_t room = piece->size - (address - piece->start);
+    const char *end = memchr(string, 0, room);
+    if (!end)
+        return -ENAMETOOLONG;
+    int64_t length = end - string;
+    int error = reserve(args, (uint64_t)length + 1);
+    if (error)
+        return error;
+    memcpy(args->strings + args->size, string, (uint64_t)length + 1);
+    return length;
+}
+
+static int add_user_string(struct exec_args *args, struct piece *piece, uaddr_t address)
 {
     static const uint32_t rooms[] = {256, 4096, EXEC_STRING_MAX};
-    int64_t length = -ENAMETOOLONG;
+    int64_t length = copy_from_piece(args, piece, address);
 
     for (uint32_t i = 0; i < ARRAY_SIZE(rooms) && length == -ENAMETOOLONG; i++) {
         int error = reserve(args, rooms[i]);
@@ -77,7 +116,7 @@ static int read_pointers(uaddr_t array, uaddr_t pointers[POINTERS_AT_ONCE])
     return (int)count;
 }
 
-static int add_user_array(struct exec_args *args, uaddr_t array, uint32_t *counter)
+static int add_user_array(struct exec_args *args, struct piece *piece, uaddr_t array, uint32_t *counter)
 {
     uaddr_t pointers[POINTERS_AT_ONCE];
 
@@ -89,7 +128,7 @@ static int add_user_array(struct exec_args *args, uaddr_t array, uint32_t *count
             if (!pointers[i])
                 return 0;
             ++*counter;
-            int error = add_user_string(args, pointers[i]);
+            int error = add_user_string(args, piece, pointers[i]);
             if (error)
                 return error;
         }
@@ -127,11 +166,18 @@ static int end_of_argv(struct exec_args *args)
 
 int exec_args_read_user(struct exec_args *args, uaddr_t argv, uaddr_t envp)
 {
-    int error = add_user_array(args, argv, &args->argc);
+    struct piece *piece = kalloc(sizeof *piece);
 
+    if (!piece)
+        return -ENOMEM;
+    piece->start = piece->size = 0;
+    int error = add_user_array(args, piece, argv, &args->argc);
     if (!error)
         error = end_of_argv(args);
-    return error ? error : add_user_array(args, envp, &args->envc);
+    if (!error)
+        error = add_user_array(args, piece, envp, &args->envc);
+    kfree(piece);
+    return error;
 }
 
 static int add_kernel_array(struct exec_args *args, char *const *array, uint32_t *counter)

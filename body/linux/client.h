@@ -75,6 +75,7 @@ struct user_thread {
     bool regs_known, regs_set;
     bool trapped;
     bool starting;
+    bool fresh;               /* its FP state is the initial one: no program has run in it */
     bool forked;              /* not started yet, in a client of its own made by a fork */
     bool main;                /* the first thread of its host process: it stays until the process goes */
     bool rewritable;

@@ -112,6 +112,7 @@ NORETURN static void user_resume(struct user_thread *user)
         uint32_t spin = running - client_asleep(user->client) < loop_cpus ? CLIENT_SPIN_TURNS : 0;
         if (UNLIKELY(__atomic_load_n(&kernel_page->spin, __ATOMIC_RELAXED) != spin && loop_cpus > 1))
             __atomic_store_n(&kernel_page->spin, spin, __ATOMIC_RELAXED);
+        user->fresh = false;
         hot_add(user);
         post_answer(user, state, MODE_USER);
         thread_park(body_user_entry, NULL);
@@ -260,7 +261,7 @@ int body_user_fp_load(uaddr_t from)
 void body_user_fp_reset(struct thread *thread)
 {
     struct user_thread *user = thread->user;
-    if (thread == thread_current() && user_make_trapped(user) == 0)
+    if (thread == thread_current() && !user->fresh && user_make_trapped(user) == 0)
         command_one(user, STUB_FP_RESET, NULL, 0);
 }
 
@@ -310,7 +311,7 @@ int body_user_create(struct thread *thread, struct aspace *aspace)
         return -ENOMEM;
     user->trapped = true;
     user->regs_known = true;
-    user->main = true;
+    user->main = user->fresh = true;
     user_attach(thread, user);
     return 0;
 }

@@ -112,6 +112,8 @@ static void fill_window(struct call_slot *slot)
         size = 0; /* it will be copied in one go, not from here */
     if (size > 4096 - (address & 4095))
         size = 4096 - (address & 4095);
+    if (address < 4096) /* mostly NULL, for "nothing" */
+        size = 0;
     slot->window_address = address;
     slot->window_size = size && stub_copy(slot->window, (const void *)address, size) == 0 ? (uint32_t)size : 0;
 }

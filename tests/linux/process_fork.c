@@ -57,6 +57,51 @@ static void numbers_are_stored(void)
     CHECK(munmap(tids, 4096) == 0);
 }
 
+/* The child makes no call at all, and may be hit before it runs. */
+static void a_child_that_only_computes_is_killed_at_once(void)
+{
+    static const int fatal[] = {SIGKILL, SIGTERM, SIGUSR1};
+
+    for (int i = 0; i < 100; i++) {
+        long pid = clone_raw(SIGCHLD, NULL, NULL);
+        CHECK(pid >= 0);
+        if (pid == 0)
+            for (;;)
+                ;
+        for (volatile int delay = 0; delay < i % 10 * 1000; delay++)
+            ;
+        CHECK(kill((pid_t)pid, fatal[i % 3]) == 0);
+        int status = wait_status((pid_t)pid);
+        CHECK(WIFSIGNALED(status) && WTERMSIG(status) == fatal[i % 3]);
+    }
+}
+
+static int exit_at_once(void *unused)
+{
+    (void)unused;
+    return 0;
+}
+
+/* The word is for those who share the memory: alone in it, Linux leaves it. */
+static void the_cleared_word_is_for_sharers(void)
+{
+    int *tids = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(tids != MAP_FAILED);
+    tids[0] = 77;
+    long pid = clone_raw(CLONE_CHILD_CLEARTID | SIGCHLD, NULL, &tids[0]);
+    CHECK(pid >= 0);
+    if (pid == 0)
+        _exit(0);
+    wait_exit((pid_t)pid, 0);
+    CHECK(tids[0] == 77);
+    static char stack[16384] __attribute__((aligned(16)));
+    pid = clone(exit_at_once, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_CHILD_CLEARTID | SIGCHLD, NULL, NULL, NULL, &tids[0]);
+    CHECK(pid >= 0);
+    wait_exit((pid_t)pid, 0);
+    CHECK(tids[0] == 0);
+    CHECK(munmap(tids, 4096) == 0);
+}
+
 static volatile sig_atomic_t signals_seen;
 
 static void on_signal(int signal)
@@ -189,6 +234,8 @@ int main(void)
     fork_copies_memory();
     vfork_shares_memory_and_waits();
     numbers_are_stored();
+    a_child_that_only_computes_is_killed_at_once();
+    the_cleared_word_is_for_sharers();
     signals_leave_the_result_alone();
     wrong_flags_are_refused();
     clone3_checks_its_structure();

@@ -49,6 +49,7 @@ enum lock_rank {
     RANK_ASPACE_MAP = 76,   /* the region map itself, for looking: never held across the body's work */
     RANK_S2C = 77,          /* what an attached client is asked for outside its own calls: one at a time */
     RANK_MEMOBJ = 78,
+    RANK_SYSV_IPC = 80,     /* the tables of System V IPC and all that is in them */
     RANK_ABI_TIMER = 82,
     RANK_EVENT_FILE = 84,   /* eventfd, timerfd, signalfd */
     RANK_SIGNAL = 86,       /* pending sets and dispositions of one process */

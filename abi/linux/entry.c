@@ -7,6 +7,7 @@
  */
 #include "abi/linux/calls.h"
 #include "abi/linux/process_life.h"
+#include "abi/linux/sysv_ipc.h"
 #include "kernel/assert.h"
 
 static void serve_call(struct lthread *self, struct user_entry *entry)
@@ -76,5 +77,6 @@ static const struct abi linux_abi = {.name = "linux", .entry = linux_entry, .cal
 void linux_abi_init(void)
 {
     process_system_init();
+    sysv_system_init();
     abi_register(&linux_abi);
 }

@@ -12,6 +12,7 @@
 #include "abi/linux/file.h"
 #include "abi/linux/fs/fs.h"
 #include "abi/linux/process_life.h"
+#include "abi/linux/sysv_ipc.h"
 #include "abi/linux/trace.h"
 #include "abi/linux/tty.h"
 #include "kernel/assert.h"
@@ -173,6 +174,7 @@ static void end_process(struct lthread *self, struct process *process)
     wait_for_leavers(process);
     trace_process_end(process->exit_status); /* after the lines of the other threads */
     timers_exit(process);
+    sysv_sem_exit(process);
     if (process->sid == process->pid)
         tty_session_leader_exit(process);
     process_release_resources(process);

@@ -49,6 +49,8 @@ struct mm_limits mm_limits_read(void);
 bool mm_may_expand(struct mm *mm, const struct mm_limits *limits, uint64_t size, uint64_t freed, bool data);
 /* RLIMIT_MEMLOCK allows `size` more locked bytes. mm->mutex held. */
 bool mm_may_lock(struct mm *mm, const struct mm_limits *limits, uint64_t size);
+/* A mapping in the calling process, within its limits. */
+int mm_map_request(struct aspace_map_request *request, uaddr_t *address);
 /* Of the range rounded up to pages: false when it wraps round. */
 bool mm_round(uint64_t *size);
 

@@ -125,6 +125,8 @@ static int map_request(struct mm *mm, struct aspace_map_request *request, uint32
     return error;
 }
 
+int mm_map_request(struct aspace_map_request *request, uaddr_t *address) { return map_request(current_mm(), request, 0, address); }
+
 static int check_place(const struct aspace_map_request *request, uint32_t flags)
 {
     uint32_t type = flags & LINUX_MAP_TYPE;

@@ -40,7 +40,7 @@ struct cred {
 
 enum { LINUX_CAP_CHOWN = 0, LINUX_CAP_DAC_OVERRIDE = 1, LINUX_CAP_DAC_READ_SEARCH = 2, LINUX_CAP_FOWNER = 3,
        LINUX_CAP_FSETID = 4, LINUX_CAP_KILL = 5, LINUX_CAP_SETGID = 6, LINUX_CAP_SETUID = 7, LINUX_CAP_SETPCAP = 8,
-       LINUX_CAP_NET_BIND_SERVICE = 10, LINUX_CAP_NET_ADMIN = 12, LINUX_CAP_NET_RAW = 13, LINUX_CAP_IPC_LOCK = 14,
+       LINUX_CAP_NET_BIND_SERVICE = 10, LINUX_CAP_NET_ADMIN = 12, LINUX_CAP_NET_RAW = 13, LINUX_CAP_IPC_LOCK = 14, LINUX_CAP_IPC_OWNER = 15,
        LINUX_CAP_SYS_CHROOT = 18, LINUX_CAP_SYS_PTRACE = 19, LINUX_CAP_SYS_ADMIN = 21, LINUX_CAP_SYS_BOOT = 22,
        LINUX_CAP_SYS_NICE = 23, LINUX_CAP_SYS_RESOURCE = 24, LINUX_CAP_SYS_TIME = 25, LINUX_CAP_SYS_TTY_CONFIG = 26,
        LINUX_CAP_MKNOD = 27 };
@@ -67,6 +67,7 @@ struct mm {
     bool dumpable;
     uint32_t lock_future; /* mlockall: MCL_FUTURE, MCL_ONFAULT */
     struct atomic32 barriers; /* membarrier: what was registered */
+    uint64_t count_stamp;     /* under the process tree lock: seen by the walk with this number (abi/linux/sysv_shm.c) */
 };
 
 struct lthread {

@@ -401,6 +401,13 @@ static void undo_process(struct lthread *child, bool entered)
     object_unref(process);
 }
 
+/* A child has its parent's limit of CPU time. Without memory for the watch it goes without, as it could not be undone here. */
+static void watch_limit(struct process *process)
+{
+    if (process->limits[LINUX_RLIMIT_CPU].current != UINT64_MAX && !cpu_limit_prepare(process))
+        cpu_limit_changed(process);
+}
+
 static int64_t clone_process(const struct clone_request *request, struct vfork_wait *wait)
 {
     struct lthread *child = NULL;
@@ -439,6 +446,7 @@ static int64_t clone_process(const struct clone_request *request, struct vfork_w
     prepare_start(request, child, aspace);
     object_unref(aspace);
     int32_t pid = child->tid;
+    watch_limit(child->process);
     start(child);
     object_unref(child);
     return pid;

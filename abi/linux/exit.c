@@ -174,6 +174,7 @@ static void end_process(struct lthread *self, struct process *process)
     wait_for_leavers(process);
     trace_process_end(process->exit_status); /* after the lines of the other threads */
     timers_exit(process);
+    cpu_limit_exit(process);
     sysv_sem_exit(process);
     if (process->sid == process->pid)
         tty_session_leader_exit(process);

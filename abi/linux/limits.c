@@ -1,6 +1,7 @@
 /*
  * Resource limits (getrlimit(2)): a process's table, read and changed under its mutex. Who enforces which:
- * descriptors (fdtable), stack and data and address space (mm), processes (clone), pending signals (signals).
+ * descriptors (fdtable), stack and data and address space (mm), processes (clone), pending signals (signals), CPU time
+ * (cpu_limit).
  */
 #include "abi/linux/calls.h"
 #include "abi/linux/process_life.h"
@@ -35,6 +36,11 @@ static int change_limit(struct process *process, uint32_t which, const struct li
 
     if (which >= LINUX_RLIMITS)
         return -EINVAL;
+    bool watched = which == LINUX_RLIMIT_CPU && new && new->current != UINT64_MAX;
+    if (watched)
+        error = cpu_limit_prepare(process);
+    if (error)
+        return error;
     mutex_lock(&process->mutex);
     if (old)
         *old = process->limits[which];
@@ -43,6 +49,8 @@ static int change_limit(struct process *process, uint32_t which, const struct li
     if (new && !error)
         process->limits[which] = *new;
     mutex_unlock(&process->mutex);
+    if (watched && !error)
+        cpu_limit_changed(process);
     return error;
 }
 

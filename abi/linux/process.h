@@ -132,6 +132,7 @@ struct process {
     uint32_t thread_count;
     uint32_t leaving_count;     /* off the list, but not yet gone from the address space */
     struct linux_rlimit64 limits[LINUX_RLIMITS];
+    struct cpu_limit *cpu_limit; /* who watches RLIMIT_CPU: made with the first finite one (abi/linux/cpu_limit.c) */
     bool exiting;               /* exit_group or a fatal signal has begun */
     struct lthread *exec_thread; /* the one that is doing exec and kills the others */
     struct waitq thread_gone;

@@ -94,6 +94,15 @@ void process_orphan_children(struct process *process, int32_t tid);
 /* Everything is released: becomes a zombie, or goes at once when nobody will wait. */
 void process_become_zombie(struct process *process);
 
+/* --- cpu_limit.c ------------------------------------------------------------------------------------- */
+
+/* Before a finite RLIMIT_CPU is set for a process that runs: what watches it. -ENOMEM. */
+int cpu_limit_prepare(struct process *process);
+/* The limit was set. */
+void cpu_limit_changed(struct process *process);
+/* At the process's end, on its last thread. */
+void cpu_limit_exit(struct process *process);
+
 /* --- clone.c ----------------------------------------------------------------------------------------- */
 
 /* Releases whoever waits in vfork for this thread. */

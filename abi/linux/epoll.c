@@ -62,6 +62,7 @@ static void epoll_release(struct file *file)
 
 static const struct file_ops epoll_ops = {
     .kind = "eventpoll",
+    .seek_to_nowhere = true,
     .poll = epoll_poll,
     .knotes = epoll_knotes,
     .stat = anon_shared_stat,

@@ -147,6 +147,7 @@ static void eventfd_release(struct file *file)
 
 static const struct file_ops eventfd_ops = {
     .kind = "eventfd",
+    .seek_to_nowhere = true,
     .read = eventfd_read,
     .write = eventfd_write,
     .poll = eventfd_poll,

@@ -156,19 +156,30 @@ int64_t sys_pwritev2(int32_t fd, uaddr_t vectors, uint64_t count, int64_t low, u
     return transfer_vectors2(fd, vectors, count, TRANSFER_WRITE, low, flags);
 }
 
-int64_t sys_lseek(int32_t fd, int64_t offset, int32_t whence)
+static int64_t seek(struct file *file, int64_t offset, int32_t whence)
 {
-    struct file *file;
-    int64_t result = fd_get(fd, &file);
     bool locked;
 
-    if (result)
-        return result;
-    result = whence < 0 || whence > 4 ? -EINVAL : file->ops->seek ? file_position_lock(file, &locked) : -ESPIPE;
+    if (whence < 0 || whence > 4)
+        return -EINVAL;
+    if (!file->ops->seek)
+        return file->ops->seek_to_nowhere ? 0 : -ESPIPE;
+    int64_t result = file_position_lock(file, &locked);
     if (!result) {
         result = file->ops->seek(file, offset, whence);
         file_position_unlock(file, locked);
     }
+    return result;
+}
+
+int64_t sys_lseek(int32_t fd, int64_t offset, int32_t whence)
+{
+    struct file *file;
+    int64_t result = fd_get(fd, &file);
+
+    if (result)
+        return result;
+    result = seek(file, offset, whence);
     file_unref(file);
     return result;
 }

@@ -135,6 +135,7 @@ static void signalfd_release(struct file *file) { kfree(file->data); }
 
 static const struct file_ops signalfd_ops = {
     .kind = "signalfd",
+    .seek_to_nowhere = true,
     .read = signalfd_read,
     .poll = signalfd_poll,
     .knotes = signalfd_knotes,

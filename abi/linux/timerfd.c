@@ -123,6 +123,7 @@ static void timerfd_release(struct file *file)
 
 static const struct file_ops timerfd_ops = {
     .kind = "timerfd",
+    .seek_to_nowhere = true,
     .read = timerfd_read,
     .poll = timerfd_poll,
     .knotes = timerfd_knotes,

@@ -75,9 +75,22 @@ static void waiting(void)
     close(shared);
 }
 
+/* A stream, with a position that lseek finds to be 0 whatever it is asked. */
+static void seeking(void)
+{
+    uint64_t value = 0;
+    int fd = eventfd(3, 0);
+
+    CHECK(fd >= 0 && lseek(fd, 5, SEEK_SET) == 0 && lseek(fd, 1, SEEK_CUR) == 0 && lseek(fd, -3, SEEK_END) == 0);
+    CHECK_ERROR(lseek(fd, 0, 99), EINVAL);
+    CHECK_ERROR(pread(fd, &value, 8, 0), ESPIPE);
+    CHECK(get(fd) == 3 && close(fd) == 0);
+}
+
 int main(void)
 {
     counting();
+    seeking();
     semaphore();
     waiting();
     return 0;

@@ -6,6 +6,7 @@
  * returns to user mode with the mark set. A lost user side takes the whole process with it, as SIGKILL would.
  */
 #include "abi/linux/calls.h"
+#include "abi/linux/mqueue.h"
 #include "abi/linux/process_life.h"
 #include "abi/linux/sysv_ipc.h"
 #include "kernel/assert.h"
@@ -78,5 +79,6 @@ void linux_abi_init(void)
 {
     process_system_init();
     sysv_system_init();
+    mqueue_system_init();
     abi_register(&linux_abi);
 }

@@ -50,7 +50,7 @@ static int due_locked(struct linux_rlimit64 *limit, uint64_t used_ns)
         return LINUX_SIGKILL;
     if (used_ns < seconds_ns(limit->current))
         return 0;
-    limit->current = used_ns / NS_PER_SECOND + 1;
+    limit->current++;
     return LINUX_SIGXCPU;
 }
 

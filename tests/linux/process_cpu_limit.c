@@ -22,14 +22,6 @@ static void limit(rlim_t soft, rlim_t hard)
     CHECK(setrlimit(RLIMIT_CPU, &new) == 0);
 }
 
-static double used(void)
-{
-    struct timespec time;
-
-    CHECK(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time) == 0);
-    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
-
 static pid_t start(void (*function)(void))
 {
     pid_t pid = fork();
@@ -54,7 +46,6 @@ static void is_told_and_goes_on(void)
     limit(1, 2);
     while (!passed)
         ;
-    CHECK(used() >= 1 && used() < 1.9);
     CHECK(getrlimit(RLIMIT_CPU, &now) == 0 && now.rlim_cur == 2 && now.rlim_max == 2);
     burn();
 }

@@ -39,14 +39,18 @@ class Server:
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
-    def settle(self, expected):
-        """Until there are as many tasks again, and no more objects: the thread that started the server may have been one."""
+    def settle(self, expected, descriptors=None):
+        """Until there are as many tasks again, and no more objects: the thread that started the server may have been one.
+        With descriptors: and no more of these, which are closed after the objects have gone."""
         end = time.monotonic() + PATIENCE
         while True:
             tasks, objects = self.counts()
-            if tasks == expected[0] and objects <= expected[1]:
+            open_ones = self.descriptors()
+            if tasks == expected[0] and objects <= expected[1] and (descriptors is None or open_ones <= descriptors):
                 return
             if time.monotonic() > end:
+                if tasks == expected[0] and objects <= expected[1]:
+                    raise Failure(f"descriptors stay open: {open_ones} instead of {descriptors}")
                 raise Failure(f"the server keeps something: {self.counts()} instead of {expected}\n{self.look()}{self.look('ports')}")
             time.sleep(0.01)
 
@@ -76,9 +80,7 @@ def run_attached(hyla, path, options, timeout, environment=None):
             outcome = finish(process, b"", timeout)
             if outcome.status or outcome.timed_out:
                 raise Failure(f"attached: {outcome.describe()}\nserver:\n{server.look()}{server.look('ports')}")
-            server.settle(before)
-            if server.descriptors() > descriptors:
-                raise Failure(f"descriptors stay open: {server.descriptors()} instead of {descriptors}")
+            server.settle(before, descriptors)
         finally:
             errors = server.stop()
         if errors:
@@ -226,8 +228,7 @@ def descriptors_per_process(build):
             waiter.wait(20)
             waiter.stdout.close()
         expect(each <= 3, f"{each} descriptors per process with eight threads")
-        server.settle((0, server.counts()[1]))
-        expect(server.descriptors() <= before, "descriptors stay open")
+        server.settle((0, server.counts()[1]), before)
     return run
 
 

@@ -56,9 +56,10 @@ static void cpu_clocks(void)
 {
     clockid_t process, child_clock;
     int64_t start = now_ns(CLOCK_THREAD_CPUTIME_ID), process_start = now_ns(CLOCK_PROCESS_CPUTIME_ID);
-    spin_until(CLOCK_MONOTONIC, now_ns(CLOCK_MONOTONIC) + 30 * MS);
-    CHECK(now_ns(CLOCK_THREAD_CPUTIME_ID) - start >= 2 * MS);
-    CHECK(now_ns(CLOCK_PROCESS_CPUTIME_ID) - process_start >= 2 * MS);
+    int64_t wall_start = now_ns(CLOCK_MONOTONIC);
+    spin_until(CLOCK_THREAD_CPUTIME_ID, start + 20 * MS); /* on a busy machine that takes longer */
+    CHECK(now_ns(CLOCK_MONOTONIC) - wall_start >= 10 * MS);
+    CHECK(now_ns(CLOCK_PROCESS_CPUTIME_ID) - process_start >= 10 * MS);
     CHECK(clock_getcpuclockid(0, &process) == 0);
     CHECK(llabs(now_ns(process) - now_ns(CLOCK_PROCESS_CPUTIME_ID)) < 100 * MS);
     CHECK(pthread_getcpuclockid(pthread_self(), &process) == 0 && now_ns(process) > 0);

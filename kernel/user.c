@@ -67,7 +67,18 @@ void user_enter(struct thread *thread, struct user_entry *entry)
 
 bool user_call_reads(uint64_t number, uint32_t *pointer, uint32_t *length)
 {
+    const struct abi_calls *calls = abi_calls_of(number);
+    if (calls)
+        return calls->call_reads && calls->call_reads(number, pointer, length);
     return registered && registered->call_reads && registered->call_reads(number, pointer, length);
+}
+
+bool user_call_writes(uint64_t number, uint32_t *pointer, uint32_t *length)
+{
+    const struct abi_calls *calls = abi_calls_of(number);
+    if (calls)
+        return calls->call_writes && calls->call_writes(number, pointer, length);
+    return registered && registered->call_writes && registered->call_writes(number, pointer, length);
 }
 
 static struct aspace *own_aspace(void)

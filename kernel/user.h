@@ -44,14 +44,17 @@ struct abi {
     /*
      * A hint for bodies: the call reads user memory at argument *pointer (0 to 5); how much is in argument *length, or
      * unknown (a string, a struct): *length = *pointer. False: nothing worth handing over with the call. May be NULL.
+     * call_writes: the same for memory that the call fills.
      */
     bool (*call_reads)(uint64_t number, uint32_t *pointer, uint32_t *length);
+    bool (*call_writes)(uint64_t number, uint32_t *pointer, uint32_t *length);
     void (*ids)(struct thread *thread, struct user_ids *ids);
     const struct abi_arrivals *arrivals; /* NULL: this ABI's programs are all started by it */
 };
-/* A body that hands over memory with a call hands over at most this much; reads of that size may then be free. */
+/* A body that hands over memory with a call or its answer hands over at most this much; copies of that size may then be free. */
 #define USER_WINDOW_BYTES 240u
 bool user_call_reads(uint64_t number, uint32_t *pointer, uint32_t *length);
+bool user_call_writes(uint64_t number, uint32_t *pointer, uint32_t *length);
 void abi_register(const struct abi *abi);
 
 /*
@@ -62,6 +65,9 @@ struct abi_calls {
     uint64_t first, end;
     /* May suspend. Restart codes (kernel/errno.h) are the ABI's to resolve, as for its own calls. */
     int64_t (*call)(uint64_t number, const uint64_t arguments[6]);
+    /* As in struct abi. */
+    bool (*call_reads)(uint64_t number, uint32_t *pointer, uint32_t *length);
+    bool (*call_writes)(uint64_t number, uint32_t *pointer, uint32_t *length);
     /* For tracers: the call as text ("name(…"), before it, or what it filled in (", …"), after it. Length. May suspend. */
     size_t (*show)(uint64_t number, const uint64_t arguments[6], bool after, char *text, size_t size);
     /* A task ends (task_end): what the calls keep in its name goes. May suspend. */

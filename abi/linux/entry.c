@@ -67,13 +67,29 @@ static bool linux_call_reads(uint64_t number, uint32_t *pointer, uint32_t *lengt
     return false;
 }
 
+/* The first argument whose memory the call fills. */
+static bool linux_call_writes(uint64_t number, uint32_t *pointer, uint32_t *length)
+{
+    if (number >= call_number_limit || call_row_of_number[number] == CALL_ROW_NONE)
+        return false;
+    const struct call_row *row = &call_rows[call_row_of_number[number]];
+    for (uint32_t i = 0; i < row->argument_count; i++) {
+        const struct call_argument *argument = &row->arguments[i];
+        switch (argument->kind) {
+        case CALL_ARG_BYTES_OUT: *pointer = i, *length = i + 1; return true; /* its size follows it in all calls */
+        case CALL_ARG_STAT_OUT: *pointer = *length = i; return true;
+        }
+    }
+    return false;
+}
+
 static void linux_ids(struct thread *thread, struct user_ids *ids)
 {
     const struct lthread *self = thread->abi;
     *ids = (struct user_ids){.task = self->process->pid, .thread = self->tid, .parent = (int32_t)sys_getppid()};
 }
 
-static const struct abi linux_abi = {.name = "linux", .entry = linux_entry, .call_reads = linux_call_reads, .ids = linux_ids};
+static const struct abi linux_abi = {.name = "linux", .entry = linux_entry, .call_reads = linux_call_reads, .call_writes = linux_call_writes, .ids = linux_ids};
 
 void linux_abi_init(void)
 {

@@ -56,12 +56,18 @@ static void learn_fixed(int32_t pid)
 static void publish_windows(void)
 {
     _Static_assert(CALL_WINDOW_BYTES == USER_WINDOW_BYTES, "what the kernel reads at once fits the window");
-    for (uint32_t number = 0; number < CALL_WINDOWS; number++) {
+    for (uint32_t index = 0; index < CALL_WINDOWS; index++) {
+        uint64_t number = index < CALL_WINDOWS_FIRST ? index : index - CALL_WINDOWS_FIRST + CALL_SECOND_FIRST;
+        struct call_window *window = &kernel_page->windows[index];
         uint32_t pointer, length;
-        if (!user_call_reads(number, &pointer, &length))
-            continue;
-        kernel_page->windows[number].length = (uint8_t)(length + 1);
-        kernel_page->windows[number].pointer = (uint8_t)(pointer + 1);
+        if (user_call_reads(number, &pointer, &length)) {
+            window->length = (uint8_t)(length + 1);
+            window->pointer = (uint8_t)(pointer + 1);
+        }
+        if (user_call_writes(number, &pointer, &length)) {
+            window->answer_length = (uint8_t)(length + 1);
+            window->answer_pointer = (uint8_t)(pointer + 1);
+        }
     }
 }
 

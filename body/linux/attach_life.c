@@ -90,7 +90,7 @@ static bool call_given_up(struct thread *thread)
 
 void attach_decode(struct user_thread *user, struct user_entry *entry)
 {
-    user->out_filled = 0;
+    user->answer_filled = 0;
     user->trapped = user->rewritable = false;
     entry->interrupted = call_given_up;
 }
@@ -101,14 +101,9 @@ void attach_decode(struct user_thread *user, struct user_entry *entry)
 bool attach_copy_out(struct user_thread *user, uaddr_t to, const void *from, size_t size)
 {
     struct attach_area *area = attach_area(user->slot);
-    uint64_t base = __atomic_load_n(&area->out_address, __ATOMIC_RELAXED);
-    uint64_t room = min_u64(__atomic_load_n(&area->out_size, __ATOMIC_RELAXED), ATTACH_OUT_BYTES);
-    if (to - base != user->out_filled || size > room - min_u64(room, user->out_filled))
-        return false;
-    memcpy(area->out + user->out_filled, from, size);
-    user->out_filled += (uint32_t)size;
-    __atomic_store_n(&area->out_filled, user->out_filled, __ATOMIC_RELAXED);
-    return true;
+    struct answer_place place = {__atomic_load_n(&area->out_address, __ATOMIC_RELAXED), __atomic_load_n(&area->out_size, __ATOMIC_RELAXED),
+                                 area->out, ATTACH_OUT_BYTES, &area->out_filled};
+    return answer_put(user, &place, to, from, size);
 }
 
 /* --- ends -------------------------------------------------------------------------------------------- */

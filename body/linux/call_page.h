@@ -154,6 +154,11 @@ struct call_slot {
     uint32_t quick; /* how often in a row it was awake for a short time only before it slept again, at most SLOT_QUICK: a hint */
     uint64_t woken_at; /* the client's: time stamp counter */
     uint8_t window[CALL_WINDOW_BYTES];
+    /* Memory that the call fills: what the server would copy to [answer_address, + answer_size) it may put into `answer` instead. */
+    uint64_t answer_address;
+    uint32_t answer_size;
+    uint32_t answer_filled; /* written by the server: of `answer`, from its start */
+    uint8_t answer[CALL_WINDOW_BYTES];
     struct stub_command commands[STUB_COMMANDS_MAX] __attribute__((aligned(64)));
     uint8_t data[4096] __attribute__((aligned(4096)));
 };
@@ -169,18 +174,36 @@ struct call_pages_header {
 };
 _Static_assert(sizeof(struct call_pages_header) <= CALL_PAGES_HEADER_SIZE, "the header is one page");
 
-#define CALL_WINDOWS 512
+/* Calls by number, those of the first ABI and those above CALL_SECOND_FIRST. */
+#define CALL_WINDOWS_FIRST 512u
+#define CALL_SECOND_FIRST 4096u
+#define CALL_WINDOWS (CALL_WINDOWS_FIRST + 64)
 
 /* What the server publishes to all clients, read-only there. */
 struct kernel_page {
     uint32_t spin; /* how many turns a waiting client may spin before it sleeps: 0 with no CPU to spare */
     uint32_t rewrite;
     uint32_t local_waits; /* waits for private futexes need not come to the kernel */
-    /* By call number: the argument that points to what the call reads, and the one that says how much (the same: unknown). */
-    struct {
-        uint8_t pointer, length; /* 1 to 6; 0: none */
+    /*
+     * By call_window: the argument that points to what the call reads, and the one that says how much (the same: unknown);
+     * and to what it fills.
+     */
+    struct call_window {
+        uint8_t pointer, length, answer_pointer, answer_length; /* 1 to 6; 0: none */
     } windows[CALL_WINDOWS];
 };
+#ifndef __ASSEMBLER__
+_Static_assert(sizeof(struct kernel_page) <= 4096, "the kernel page is one page");
+
+/* CALL_WINDOWS: the call has none. */
+static inline uint32_t call_window(uint64_t number)
+{
+    if (number < CALL_WINDOWS_FIRST)
+        return (uint32_t)number;
+    number -= CALL_SECOND_FIRST;
+    return number < CALL_WINDOWS - CALL_WINDOWS_FIRST ? (uint32_t)number + CALL_WINDOWS_FIRST : CALL_WINDOWS;
+}
+#endif
 
 /* The CPU this runs on, as the host's vdso finds it out: in the limit of a segment that every process has. */
 static inline uint32_t current_cpu_hint(void)

@@ -79,7 +79,7 @@ struct user_thread {
     bool forked;              /* not started yet, in a client of its own made by a fork */
     bool main;                /* the first thread of its host process: it stays until the process goes */
     bool rewritable;
-    uint32_t out_filled;      /* attached: see attach_copy_out */
+    uint32_t answer_filled;   /* of the memory that goes back with the answer: see copy.c */
     struct atomic32 polled, blocked; /* what the slot's words say, as the server left them */
     int32_t inner_tid;        /* in the sandbox's pid namespace */
     struct atomic32 outer_tid; /* in the server's: found when first needed */
@@ -201,6 +201,16 @@ int64_t command_one(struct user_thread *user, uint32_t operation, const uint64_t
  */
 uint32_t command_trap(struct user_thread *user);
 int user_make_trapped(struct user_thread *user);
+
+/* copy.c */
+/* A place in the client's pages for what the call fills: [address, + size) as the client says; at most `capacity` bytes of data. */
+struct answer_place {
+    uint64_t address, size;
+    uint8_t *data;
+    uint32_t capacity, *filled;
+};
+/* Puts the bytes there if they are the next ones: false if not. For the calling thread's own slot. */
+bool answer_put(struct user_thread *user, const struct answer_place *place, uaddr_t to, const void *from, size_t size);
 
 /* user.c */
 /* Changes thread->user; who looks at another thread's goes through user_of. */

@@ -86,12 +86,18 @@ static size_t clamp(uaddr_t address, size_t size)
     return address < 0x800000000000ul ? 0x800000000000ul - address : 0;
 }
 
-/* What came along with the call. The client can change it meanwhile, as it can change its memory: it is copied once. */
-static bool copy_from_window(const struct aspace *aspace, void *to, uaddr_t from, size_t size)
+static struct user_thread *own_user(const struct aspace *aspace)
 {
     struct thread *thread = thread_current();
     struct user_thread *user = thread ? thread->user : NULL;
-    if (size > CALL_WINDOW_BYTES || !user || user->client != aspace->body)
+    return user && user->client == aspace->body ? user : NULL;
+}
+
+/* What came along with the call. The client can change it meanwhile, as it can change its memory: it is copied once. */
+static bool copy_from_window(const struct aspace *aspace, void *to, uaddr_t from, size_t size)
+{
+    const struct user_thread *user = own_user(aspace);
+    if (size > CALL_WINDOW_BYTES || !user)
         return false;
     const struct call_slot *slot = user->slot;
     uint64_t base = __atomic_load_n(&slot->window_address, __ATOMIC_RELAXED);
@@ -115,18 +121,55 @@ static bool no_vm_access(const struct aspace *aspace)
     return host_options.no_vm_access || (client && client->no_vm_access);
 }
 
+bool answer_put(struct user_thread *user, const struct answer_place *place, uaddr_t to, const void *from, size_t size)
+{
+    uint64_t room = min_u64(place->size, place->capacity), filled = user->answer_filled;
+    if (to - place->address != filled || filled > room || size > room - filled)
+        return false;
+    memcpy(place->data + filled, from, size);
+    user->answer_filled += (uint32_t)size;
+    __atomic_store_n(place->filled, user->answer_filled, __ATOMIC_RELAXED);
+    return true;
+}
+
 static bool copy_with_answer(const struct aspace *aspace, uaddr_t to, const void *from, size_t size)
 {
-    struct thread *thread = thread_current();
-    struct user_thread *user = thread ? thread->user : NULL;
-    return user && user->client->attached && user->client == aspace->body && attach_copy_out(user, to, from, size);
+    struct user_thread *user = own_user(aspace);
+    if (!user || user->client->attached)
+        return user && attach_copy_out(user, to, from, size);
+    struct call_slot *slot = user->slot;
+    struct answer_place place = {__atomic_load_n(&slot->answer_address, __ATOMIC_RELAXED), __atomic_load_n(&slot->answer_size, __ATOMIC_RELAXED),
+                                 slot->answer, CALL_WINDOW_BYTES, &slot->answer_filled};
+    return answer_put(user, &place, to, from, size);
+}
+
+/* What has been filled goes to where it belongs: somebody wants to read there. */
+static void answer_deliver(struct aspace *aspace, struct user_thread *user)
+{
+    struct call_slot *slot = user->slot;
+    uint8_t copy[CALL_WINDOW_BYTES];
+    uint32_t filled = user->answer_filled;
+    memcpy(copy, slot->answer, filled);
+    user->answer_filled = 0;
+    __atomic_store_n(&slot->answer_filled, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&slot->answer_size, 0, __ATOMIC_RELAXED);
+    body_copy_out(aspace, slot->answer_address, copy, filled);
+}
+
+static bool read_meets_answer(const struct user_thread *user, uaddr_t from, size_t size)
+{
+    uint64_t base = __atomic_load_n(&user->slot->answer_address, __ATOMIC_RELAXED);
+    return from < base + user->answer_filled && base < from + size;
 }
 
 size_t body_copy_in(struct aspace *aspace, void *to, uaddr_t from, size_t size)
 {
     size = clamp(from, size);
+    struct user_thread *user = own_user(aspace);
     if (!settled(aspace))
         return 0;
+    if (UNLIKELY(user && user->answer_filled && !user->client->attached) && read_meets_answer(user, from, size))
+        answer_deliver(aspace, user);
     if (size && copy_from_window(aspace, to, from, size))
         return size;
     if (UNLIKELY(no_vm_access(aspace)))

@@ -40,6 +40,7 @@ static void decode(struct user_thread *user, struct user_entry *entry)
 {
     const struct call_slot *slot = user->slot;
     user->regs_known = false;
+    user->answer_filled = 0;
     user->regs_set = false;
     if (atomic32_load(&user->lost)) {
         entry->kind = USER_LOST;

@@ -94,31 +94,68 @@ static uint32_t wait_answer(struct call_slot *slot)
     }
 }
 
-/* Takes along what the call will read, as far as it is there: the rest of its page at most. */
-static void fill_window(struct call_slot *slot)
+static uint64_t window_size(const struct call_slot *slot, uint32_t pointer, uint32_t length)
 {
-    uint64_t number = slot->rax, size = CALL_WINDOW_BYTES;
     const uint64_t *arguments = &slot->rdi;
-    if (number >= CALL_WINDOWS || !kernel_page->windows[number].pointer) {
-        if (slot->window_size)
-            slot->window_size = 0;
-        return;
-    }
-    uint32_t pointer = kernel_page->windows[number].pointer - 1u, length = kernel_page->windows[number].length - 1u;
-    uint64_t address = arguments[pointer % 6];
+    uint64_t size = CALL_WINDOW_BYTES, in_page = 4096 - (arguments[pointer % 6] & 4095);
     if (length != pointer && arguments[length % 6] < size)
         size = arguments[length % 6];
-    else if (length != pointer && arguments[length % 6] > size)
+    return size < in_page ? size : in_page;
+}
+
+/* Takes along what the call will read, as far as it is there: the rest of its page at most. */
+static void fill_window(struct call_slot *slot, const struct call_window *window)
+{
+    const uint64_t *arguments = &slot->rdi;
+    uint32_t pointer = window->pointer - 1u, length = window->length - 1u;
+    uint64_t address = arguments[pointer % 6], size = window_size(slot, pointer, length);
+    if (length != pointer && arguments[length % 6] > CALL_WINDOW_BYTES)
         size = 0; /* it will be copied in one go, not from here */
-    if (size > 4096 - (address & 4095))
-        size = 4096 - (address & 4095);
-    if (address < 4096) /* mostly NULL, for "nothing" */
-        size = 0;
     slot->window_address = address;
     slot->window_size = size && stub_copy(slot->window, (const void *)address, size) == 0 ? (uint32_t)size : 0;
 }
 
-static void drop_window(struct call_slot *slot) { slot->window_size = 0; }
+/* Offers to bring back what the call fills: memory that can be written now, in one page. */
+static void offer_answer(struct call_slot *slot, const struct call_window *window)
+{
+    uint32_t pointer = window->answer_pointer - 1u;
+    uint64_t address = (&slot->rdi)[pointer % 6], size = window_size(slot, pointer, window->answer_length - 1u);
+    slot->answer_filled = 0;
+    slot->answer_address = address;
+    slot->answer_size = size && stub_probe((void *)address) == 0 ? (uint32_t)size : 0;
+}
+
+static void drop_window(struct call_slot *slot)
+{
+    if (slot->window_size)
+        slot->window_size = 0;
+    if (slot->answer_size)
+        slot->answer_size = 0;
+}
+
+static void fill_windows(struct call_slot *slot)
+{
+    uint32_t index = call_window(slot->rax);
+    drop_window(slot);
+    if (index >= CALL_WINDOWS)
+        return;
+    const struct call_window *window = &kernel_page->windows[index];
+    if (window->pointer)
+        fill_window(slot, window);
+    if (window->answer_pointer)
+        offer_answer(slot, window);
+}
+
+/* Before anything else happens to the program's memory. It was there when the call began: who took it away meanwhile gets EFAULT. */
+static void take_answer(struct call_slot *slot)
+{
+    uint32_t filled = slot->answer_filled;
+    if (!slot->answer_size || !filled)
+        return;
+    if (filled <= slot->answer_size && filled <= CALL_WINDOW_BYTES && stub_copy((void *)slot->answer_address, slot->answer, filled))
+        slot->rax = (uint64_t)-14;
+    slot->answer_size = 0;
+}
 
 /* --- commands ---------------------------------------------------------------------------------------- */
 
@@ -441,6 +478,7 @@ static void serve(struct stub_thread *self, struct host_context *context)
     struct call_slot *slot = self->slot;
     for (;;) {
         uint32_t state = wait_answer(slot);
+        take_answer(slot);
         if (state == SLOT_COMMAND) {
             carry_out_all(self, slot, context);
             post(self, slot, SLOT_KIND_DONE | SLOT_TRAPPED);
@@ -464,10 +502,11 @@ int stub_fast_call(struct call_slot *slot)
         if (futex_call_local(self, &call))
             return 0;
     }
-    fill_window(slot);
+    fill_windows(slot);
     post(self, slot, SLOT_KIND_CALL);
     for (;;) {
         uint32_t state = wait_answer(slot);
+        take_answer(slot);
         if (state != SLOT_COMMAND)
             return 0;
         if (slot->commands[0].operation == STUB_TRAP)
@@ -481,7 +520,7 @@ static void trapped_call(struct stub_thread *self, struct host_context *context,
 {
     struct call_slot *slot = self->slot;
     store_registers(slot, context);
-    fill_window(slot);
+    fill_windows(slot);
     post(self, slot, SLOT_KIND_CALL | SLOT_TRAPPED | flags);
     serve(self, context);
 }

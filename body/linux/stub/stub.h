@@ -105,6 +105,7 @@ long host_clone(long flags, void *stack, void *child_tid, long nonce, void (*ent
 _Noreturn void host_sigreturn(struct host_context *context);
 /* 0, or -EFAULT: the only stub code that touches memory which may not be there. */
 long stub_copy(void *to, const void *from, uint64_t size);
+long stub_probe(void *byte);
 
 /* 0, or -EINTR at once when an interrupt is pending, or a host error: a futex(2) wait that no interrupt gets past. */
 long stub_futex_wait(void *word, uint32_t operation, uint32_t value, void *timeout, struct stub_thread *self, uint32_t bitset);

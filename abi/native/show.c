@@ -99,7 +99,8 @@ size_t native_show(uint64_t number, const uint64_t arguments[6], bool after, cha
 
     text[0] = 0;
     if (!row->name) {
-        add(&shown, after ? "" : "native_%llu(", (unsigned long long)number);
+        if (!after)
+            add(&shown, "native_%llu(", (unsigned long long)number);
         return shown.length;
     }
     if (!after)

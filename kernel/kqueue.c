@@ -220,16 +220,19 @@ struct kevent kevent_receipt(const struct kevent *change, int error)
 
 /* --- collecting ---------------------------------------------------------------------------------------- */
 
-/* What becomes of a note that was told, or had nothing to tell. */
-static void note_settle(struct note *note, bool told)
+/*
+ * What becomes of a note that was told, or had nothing to tell. A task may end between the telling and here: what fired then is
+ * on the ready list again and has yet to be told.
+ */
+static bool note_goes_locked(const struct note *note, bool told)
 {
-    struct kqueue *queue = note->queue;
-    bool gone = (told && note->event.flags & EV_ONESHOT) || (note->last && (told || note->event.filter == EVFILT_PROC));
-    if (gone) {
-        note_remove(note);
-        return;
-    }
-    spin_lock(&queue->lock);
+    if (told && note->event.flags & EV_ONESHOT)
+        return true;
+    return note->last && !note->fired && (told || note->event.filter == EVFILT_PROC);
+}
+
+static void note_stays_locked(struct note *note, bool told)
+{
     if (told && note->event.flags & EV_DISPATCH) {
         enable_locked(note, EV_DISABLE);
         if (!note_is_edge(note))
@@ -237,7 +240,18 @@ static void note_settle(struct note *note, bool told)
     } else if (told && !note_is_edge(note)) {
         note_fire_locked(note);
     }
+}
+
+static void note_settle(struct note *note, bool told)
+{
+    struct kqueue *queue = note->queue;
+    spin_lock(&queue->lock);
+    bool goes = note_goes_locked(note, told);
+    if (!goes)
+        note_stays_locked(note, told);
     spin_unlock(&queue->lock);
+    if (goes)
+        note_remove(note);
 }
 
 static struct note *next_in_hand(struct kqueue *queue, struct list *hand)

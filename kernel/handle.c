@@ -94,6 +94,9 @@ static void slot_fill_locked(struct handle_table *table, uint32_t index, const s
         value->object->type->right_added(value->object, table, value->rights, value->badge);
 }
 
+/* Emptied for good while a thread was on its way here: neither reservations nor kept slots are there any more. */
+static bool table_gone_locked(const struct handle_table *table) { return table->size == 0; }
+
 static handle_t insert_reserved_locked(struct handle_table *table, const struct handle_value *value)
 {
     KASSERT(table->reserved > 0 && table->first_free != NO_SLOT);
@@ -137,11 +140,23 @@ void handle_unreserve(struct handle_table *table, uint32_t count)
     mutex_unlock(&table->mutex);
 }
 
+/* A value that is in no table and was counted by none. */
+static void value_close_uncounted(const struct handle_value *value)
+{
+    atomic32_add(&value->object->handles, 1);
+    if (value->object->type->right_added)
+        value->object->type->right_added(value->object, NULL, value->rights, value->badge);
+    handle_value_close(value);
+}
+
 handle_t handle_insert_reserved(struct handle_table *table, const struct handle_value *value)
 {
     mutex_lock(&table->mutex);
-    handle_t handle = insert_reserved_locked(table, value);
+    bool gone = table_gone_locked(table);
+    handle_t handle = gone ? HANDLE_NONE : insert_reserved_locked(table, value);
     mutex_unlock(&table->mutex);
+    if (gone)
+        value_close_uncounted(value);
     return handle;
 }
 
@@ -272,10 +287,10 @@ static void restore_locked(struct handle_table *table, struct handle_transfer *t
             table->slots[transfers[i].handle & 0xffff].object = transfers[i].value.object;
 }
 
-static void copies_close(struct handle_transfer *transfers, uint32_t count)
+static void transfers_close(struct handle_transfer *transfers, uint32_t count, bool moved)
 {
     for (uint32_t i = 0; i < count; i++)
-        if (!transfers[i].move)
+        if (moved || !transfers[i].move)
             handle_value_close(&transfers[i].value);
 }
 
@@ -291,7 +306,7 @@ int handle_detach(struct handle_table *table, struct handle_transfer *transfers,
         restore_locked(table, transfers, done);
     mutex_unlock(&table->mutex);
     if (error)
-        copies_close(transfers, done);
+        transfers_close(transfers, done, false);
     return error;
 }
 
@@ -300,7 +315,7 @@ void handle_detach_commit(struct handle_table *table, uint32_t kept)
     if (kept == HANDLES_KEPT_NONE)
         return;
     mutex_lock(&table->mutex);
-    while (kept != HANDLES_KEPT_NONE) {
+    while (kept != HANDLES_KEPT_NONE && !table_gone_locked(table)) {
         uint32_t next = table->slots[kept].next_free;
         slot_free_locked(table, kept);
         table->used--;
@@ -311,12 +326,15 @@ void handle_detach_commit(struct handle_table *table, uint32_t kept)
 
 void handle_detach_abort(struct handle_table *table, struct handle_transfer *transfers, uint32_t count, uint32_t kept)
 {
+    bool gone = false;
     if (kept != HANDLES_KEPT_NONE) {
         mutex_lock(&table->mutex);
-        restore_locked(table, transfers, count);
+        gone = table_gone_locked(table);
+        if (!gone)
+            restore_locked(table, transfers, count);
         mutex_unlock(&table->mutex);
     }
-    copies_close(transfers, count);
+    transfers_close(transfers, count, gone);
 }
 
 void handle_attach_reserved(struct handle_table *table, struct handle_transfer *transfers, uint32_t count)
@@ -324,13 +342,16 @@ void handle_attach_reserved(struct handle_table *table, struct handle_transfer *
     if (count == 0)
         return;
     mutex_lock(&table->mutex);
+    bool gone = table_gone_locked(table);
     for (uint32_t i = 0; i < count; i++) {
-        transfers[i].handle = insert_reserved_locked(table, &transfers[i].value);
+        transfers[i].handle = gone ? HANDLE_NONE : insert_reserved_locked(table, &transfers[i].value);
         transfers[i].rights = transfers[i].value.rights;
     }
     mutex_unlock(&table->mutex);
-    for (uint32_t i = 0; i < count; i++) /* what counted it on its way */
+    for (uint32_t i = 0; i < count && !gone; i++) /* what counted it on its way */
         handle_dropped(&transfers[i].value);
+    if (gone)
+        transfers_close(transfers, count, true);
 }
 
 /* --- whole tables ------------------------------------------------------------------------------------ */

@@ -70,6 +70,7 @@ int handle_insert(struct handle_table *table, const struct handle_value *value, 
 /* Reserve n slots so that later handle_insert_reserved cannot fail. 0, -EMFILE, -ENOMEM. */
 int handle_reserve(struct handle_table *table, uint32_t count);
 void handle_unreserve(struct handle_table *table, uint32_t count);
+/* HANDLE_NONE when the table was emptied for good meanwhile: the value is closed. */
 handle_t handle_insert_reserved(struct handle_table *table, const struct handle_value *value);
 /* Looks up with a type and the rights that must be there: a reference in *value. -EBADF, -EACCES, -EINVAL (type). */
 int handle_get(struct handle_table *table, handle_t handle, const struct object_type *type, uint32_t rights,
@@ -103,7 +104,7 @@ int handle_detach(struct handle_table *table, struct handle_transfer *transfers,
 void handle_detach_commit(struct handle_table *table, uint32_t kept);
 /* They are back, under the numbers they had; copies are dropped. */
 void handle_detach_abort(struct handle_table *table, struct handle_transfer *transfers, uint32_t count, uint32_t kept);
-/* Puts them into slots that were reserved, and tells the new handles. */
+/* Puts them into slots that were reserved, and tells the new handles. In a table that was emptied for good they are closed. */
 void handle_attach_reserved(struct handle_table *table, struct handle_transfer *transfers, uint32_t count);
 /* For fork: `to` becomes a copy of `from`'s copyable handles at the same values. 0 or -ENOMEM. */
 int handle_table_clone(struct handle_table *to, struct handle_table *from);

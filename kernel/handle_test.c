@@ -197,3 +197,84 @@ SIM_TEST(tables_survive_parallel_use_and_no_memory, .schedules = 3000, .fail_all
     SIM_CHECK_EQUAL(atomic32_load(&shared.thing->object.references), 1);
     object_unref(shared.thing);
 }
+
+/* --- handles on their way -------------------------------------------------------------------------------- */
+
+static void transfers_of(struct handle_table *table, struct thing *thing, struct handle_transfer *transfers)
+{
+    for (int i = 0; i < 3; i++) {
+        transfers[i] = (struct handle_transfer){.rights = RIGHT_READ, .move = i != 1};
+        SIM_CHECK_EQUAL(insert(table, thing, RIGHT_READ | RIGHT_WRITE | RIGHT_COPY | RIGHT_TRANSFER, &transfers[i].handle), 0);
+    }
+}
+
+static uint32_t handles_of(struct thing *thing) { return atomic32_load(&thing->object.handles); }
+
+SIM_TEST(handles_on_their_way_come_back_as_they_were, .schedules = 50)
+{
+    struct handle_table table;
+    struct handle_transfer transfers[3];
+    struct handle_value value;
+    uint32_t kept;
+    handle_t other;
+    handle_table_init(&table, 100);
+    struct thing *thing = thing_make();
+    transfers_of(&table, thing, transfers);
+    SIM_CHECK_EQUAL(handle_detach(&table, transfers, 3, &kept), 0);
+    SIM_CHECK_EQUAL(handle_get(&table, transfers[0].handle, NULL, 0, &value), -EBADF);
+    SIM_CHECK_EQUAL(handle_get(&table, transfers[1].handle, NULL, 0, &value), 0);
+    object_unref(value.object);
+    insert(&table, thing, RIGHT_READ, &other);
+    SIM_CHECK(other != transfers[0].handle && other != transfers[2].handle);
+    handle_detach_abort(&table, transfers, 3, kept);
+    SIM_CHECK_EQUAL(handle_get(&table, transfers[2].handle, NULL, RIGHT_WRITE, &value), 0);
+    object_unref(value.object);
+    SIM_CHECK_EQUAL(handles_of(thing), 4);
+    SIM_CHECK_EQUAL(handle_detach(&table, transfers, 3, &kept), 0);
+    handle_detach_commit(&table, kept);
+    SIM_CHECK_EQUAL(handle_reserve(&table, 3), 0);
+    handle_attach_reserved(&table, transfers, 3);
+    SIM_CHECK_EQUAL(handle_get(&table, transfers[2].handle, NULL, RIGHT_WRITE, &value), -EACCES);
+    SIM_CHECK_EQUAL(transfers[2].rights, RIGHT_READ);
+    SIM_CHECK_EQUAL(handles_of(thing), 5);
+    handle_table_destroy(&table);
+    object_unref(thing);
+}
+
+/* As the end of a task does it while one of its threads is in the middle of a message. */
+static void empty_for_good(struct handle_table *table)
+{
+    mutex_lock(&table->mutex);
+    struct handle_table old = {.slots = table->slots, .size = table->size};
+    table->slots = NULL;
+    table->size = table->used = table->limit = 0;
+    mutex_unlock(&table->mutex);
+    handle_table_destroy(&old);
+}
+
+SIM_TEST(a_table_emptied_for_good_takes_nothing_back, .schedules = 50)
+{
+    struct handle_table table;
+    struct handle_transfer transfers[3];
+    uint32_t kept;
+    handle_table_init(&table, 100);
+    struct thing *thing = thing_make();
+    transfers_of(&table, thing, transfers);
+    SIM_CHECK_EQUAL(handle_reserve(&table, 4), 0);
+    SIM_CHECK_EQUAL(handle_detach(&table, transfers, 3, &kept), 0);
+    empty_for_good(&table);
+    SIM_CHECK_EQUAL(handles_of(thing), 3);
+    if (sim_chance(2)) {
+        handle_detach_abort(&table, transfers, 3, kept);
+    } else {
+        handle_detach_commit(&table, kept);
+        handle_attach_reserved(&table, transfers, 3);
+        SIM_CHECK_EQUAL(transfers[0].handle, HANDLE_NONE);
+    }
+    struct handle_value value = {.object = object_ref(thing), .rights = RIGHT_READ};
+    SIM_CHECK_EQUAL(handle_insert_reserved(&table, &value), HANDLE_NONE);
+    handle_unreserve(&table, 1);
+    SIM_CHECK_EQUAL(handles_of(thing), 0);
+    handle_table_destroy(&table);
+    object_unref(thing);
+}

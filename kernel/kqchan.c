@@ -152,8 +152,11 @@ static void attach(struct task_follower *follower, struct task *task)
     object_unref(channel);
 }
 
+/* Once, whether look_for_end or task_post comes first. */
 static uint32_t ended_locked(struct kqchan *channel, int64_t status)
 {
+    if (channel->ended)
+        return 0;
     channel->ended = true;
     if (channel->interest & NOTE_EXIT)
         channel->data = status;
@@ -201,7 +204,7 @@ static bool activate(struct knote *knote, uint32_t events)
     return true;
 }
 
-/* A task that ended before the channel came. The rival is task_post: both may tell, which is the same. */
+/* A task that ended before the channel came. The rival is task_post: who comes second tells nothing. */
 static void look_for_end(struct kqchan *channel)
 {
     struct task *task = CONTAINER_OF(channel->watched, struct task, object);

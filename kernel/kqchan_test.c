@@ -354,6 +354,39 @@ SIM_TEST(nothing_of_a_tasks_life_is_lost, .schedules = 12000)
     object_unref(task);
 }
 
+static void exit_only(void *argument)
+{
+    post(argument, TASK_EXIT, 3);
+    object_unref(argument);
+}
+
+static void count_exits(void *argument, struct socket *socket, const struct kevent *event)
+{
+    (void)socket;
+    SIM_CHECK_EQUAL(event->fflags, NOTE_EXIT);
+    ++*(uint32_t *)argument;
+}
+
+SIM_TEST(an_exit_is_told_once_however_late_the_channel_comes, .schedules = 8000)
+{
+    struct peer peer;
+    struct task *task = task_of();
+    uint32_t exits = 0;
+    peer_init(&peer, 1 + sim_random(ROOM_MAX));
+    struct sim_thread *thread = sim_spawn(exit_only, object_ref(task));
+    watch_task(&peer, task, NOTE_EXIT);
+    while (exits == 0)
+        if (!peer_turn(&peer, count_exits, &exits))
+            peer_wait(&peer);
+    sim_join(thread);
+    do
+        sim_settle();
+    while (peer_turn(&peer, count_exits, &exits));
+    SIM_CHECK_EQUAL(exits, 1);
+    peer_go(&peer);
+    object_unref(task);
+}
+
 SIM_TEST(one_notification_is_out_until_it_is_read, .schedules = 2000)
 {
     struct peer peer;

@@ -121,9 +121,10 @@ static uint32_t proc_forked_locked(struct note *note, const struct task_event *e
     return fired;
 }
 
+/* Once, whether started_with_task or task_post comes first. */
 static uint32_t proc_ended_locked(struct note *note, int64_t status)
 {
-    uint32_t fired = note->event.fflags & NOTE_EXIT;
+    uint32_t fired = note->event.flags & EV_EOF ? 0 : note->event.fflags & NOTE_EXIT;
     if (fired)
         note->data = status;
     note->event.flags |= EV_EOF;
@@ -187,7 +188,7 @@ bool note_activate(struct knote *knote, uint32_t events)
     return true;
 }
 
-/* A task that ended before it was watched. The rival is task_post: both may tell, which is the same. */
+/* A task that ended before it was watched. The rival is task_post: who comes second tells nothing. */
 static void started_with_task(struct note *note)
 {
     struct task *task = CONTAINER_OF(note->object, struct task, object);

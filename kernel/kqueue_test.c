@@ -441,7 +441,7 @@ static void exit_task(void *argument)
     object_unref(exiting->task);
 }
 
-SIM_TEST(an_exit_is_told_however_late_it_is_asked_for, .schedules = 6000)
+SIM_TEST(an_exit_is_told_however_late_it_is_asked_for, .schedules = 20000)
 {
     struct task *task = task_of();
     struct exiting exiting = {.task = object_ref(task), .queue = queue_of()};

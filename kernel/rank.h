@@ -66,6 +66,7 @@ enum lock_rank {
     RANK_PORT_SET = 105,     /* receivers of a set, which of its ports have messages */
     RANK_PORT_THREAD = 106,  /* a waiting thread's record; never two at once */
     RANK_PORT_FLIGHT = 107,  /* which queue a receive right travels in: one for all */
+    RANK_ARRIVALS = 102,     /* threads of one attached process */
     RANK_NATIVE_TASKS = 108, /* all attached tasks */
     RANK_FUTEX_BUCKET = 110, /* two through spin_lock_pair */
     RANK_KNOTE_OWNER = 112, /* event.c: which list a knote is on */

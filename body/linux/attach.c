@@ -315,6 +315,7 @@ static void connection_add(int fd)
         return;
     }
     atomic32_store_relaxed(&attached->references, 1);
+    spinlock_init(&attached->arriving, RANK_ARRIVALS);
     attached->fd = fd;
     attached->pid = peer.pid;
     attached->watch = (struct host_watch){.fd = fd, .ready = connection_ready};

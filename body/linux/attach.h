@@ -40,6 +40,7 @@ struct attached {
     /* Anybody. */
     struct atomic32 ending; /* it is to end */
     struct atomic32 overdue;
+    struct spinlock arriving; /* rank ARRIVALS: one thread arrives at a time */
     struct host_watch watch;
     struct timer deadline;
     struct async_work work;

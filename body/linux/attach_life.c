@@ -36,6 +36,16 @@ static void refuse_thread(struct call_slot *slot, int error)
     wake_slot(slot, SLOT_ANSWERED);
 }
 
+static struct user_thread *thread_at(struct client *client, uint32_t index)
+{
+    spin_lock(&client->lock);
+    struct user_thread *user = client_thread_at_locked(client, index);
+    if (user)
+        user_thread_ref(user);
+    spin_unlock(&client->lock);
+    return user;
+}
+
 /* The host thread that it says to be, if that is one of this process. */
 static int32_t thread_of(const struct attached *attached, struct call_slot *slot)
 {
@@ -43,24 +53,44 @@ static int32_t thread_of(const struct attached *attached, struct call_slot *slot
     return attached->same_ids && tid > 0 && syscall(SYS_tgkill, attached->pid, tid, 0) == 0 ? tid : 0;
 }
 
-void attach_slot_rung(struct client *client, uint32_t index)
+/* 0, or why the thread cannot be had. */
+static int make_thread(struct client *client, uint32_t index)
 {
-    struct attached *attached = client->attached;
-    struct call_slot *slot = &client->slots[index];
-    if (index == 0 || atomic32_load(&attached->ending) || !is_posted(slot))
-        return;
-    struct thread *thread = abi_arrivals()->thread_arrives(attached->task);
+    struct thread *thread = abi_arrivals()->thread_arrives(client->attached->task);
     struct user_thread *user = thread ? client_add_thread_at(client, thread, index) : NULL;
     if (!user) {
         if (thread)
             abi_arrivals()->thread_refused(thread);
-        refuse_thread(slot, -ENOMEM);
-        return;
+        return -ENOMEM;
     }
-    atomic32_store(&user->outer_tid, (uint32_t)thread_of(attached, slot));
+    atomic32_store(&user->outer_tid, (uint32_t)thread_of(client->attached, user->slot));
     user_attach(thread, user);
     user_started(user);
+    return 0;
+}
+
+/*
+ * Workers may serve two rings at once. So under the lock: a post in a slot that is no thread's is a new thread's first one, since
+ * the last thread of the slot was taken out of the table before its state became FREE, and only then it can be posted in again.
+ */
+void attach_slot_rung(struct client *client, uint32_t index)
+{
+    struct attached *attached = client->attached;
+    struct call_slot *slot = &client->slots[index];
+    if (index == 0 || atomic32_load(&attached->ending))
+        return;
+    spin_lock(&attached->arriving);
+    struct user_thread *user = thread_at(client, index);
+    int error = user || !is_posted(slot) ? 0 : make_thread(client, index);
+    if (error)
+        refuse_thread(slot, error);
+    else if (!user)
+        user = thread_at(client, index);
+    spin_unlock(&attached->arriving);
+    if (!user)
+        return;
     post_claim(user);
+    user_thread_unref(user);
 }
 
 void attach_look_for_cancel(struct client *client, uint32_t index)
@@ -112,10 +142,10 @@ bool attach_copy_out(struct user_thread *user, uaddr_t to, const void *from, siz
 void attach_send_away(struct user_thread *user)
 {
     struct call_slot *slot = user->slot;
-    bool lost = atomic32_load(&user->lost);
+    bool ending = atomic32_load(&user->client->attached->ending);
     user_thread_ref(user);
     client_remove_thread(user);
-    if (!lost)
+    if (!ending) /* else it says, or will say, that the server is gone */
         wake_slot(slot, ATTACH_SLOT_FREE);
     user_thread_unref(user);
 }
@@ -144,16 +174,6 @@ void attach_end_client(struct attached *attached)
 
 /* --- threads that vanish ------------------------------------------------------------------------------ */
 
-static struct user_thread *thread_at(struct client *client, uint32_t index)
-{
-    spin_lock(&client->lock);
-    struct user_thread *user = client_thread_at_locked(client, index);
-    if (user)
-        user_thread_ref(user);
-    spin_unlock(&client->lock);
-    return user;
-}
-
 static void lose_thread(struct client *client, struct user_thread *user)
 {
     spin_lock(&client->lock);
@@ -162,8 +182,6 @@ static void lose_thread(struct client *client, struct user_thread *user)
     if (thread) {
         post_lost(user);
         thread_kill(thread);
-        /* It answers to nobody: its slot may be taken again. */
-        wake_slot(user->slot, ATTACH_SLOT_FREE);
     }
     object_unref(thread);
 }
@@ -171,12 +189,10 @@ static void lose_thread(struct client *client, struct user_thread *user)
 static void sweep_client(const struct attached *attached, UNUSED void *context)
 {
     struct client *client = attached->client;
+    uint64_t slots[CLIENT_THREADS_MAX / 64];
+    client_slots_used(client, slots);
     for (uint32_t index = 1; index < CLIENT_THREADS_MAX; index++) {
-        if (index % 64 == 0 && !__atomic_load_n(&client->slots_used[index / 64], __ATOMIC_RELAXED)) {
-            index += 63;
-            continue;
-        }
-        struct user_thread *user = thread_at(client, index);
+        struct user_thread *user = slots[index / 64] >> (index % 64) & 1 ? thread_at(client, index) : NULL;
         if (!user)
             continue;
         int32_t tid = (int32_t)atomic32_load(&user->outer_tid);

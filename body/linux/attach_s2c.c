@@ -38,12 +38,12 @@ static bool wait_until(struct user_thread *user, struct alarm *alarm, nanosecond
 /* A sleeper's state word is changed before it is woken, so one that is about to sleep does not. True when there was one. */
 static bool nudge_sleeper(struct client *client)
 {
+    uint64_t slots[CLIENT_THREADS_MAX / 64];
+    client_slots_used(client, slots);
     for (uint32_t index = 1; index < CLIENT_THREADS_MAX; index++) {
-        if (index % 64 == 0 && !__atomic_load_n(&client->slots_used[index / 64], __ATOMIC_RELAXED)) {
-            index += 63;
-            continue;
-        }
         uint32_t state = SLOT_POSTED_SLEEPING;
+        if (!(slots[index / 64] >> (index % 64) & 1))
+            continue;
         if (!__atomic_compare_exchange_n(&client->slots[index].state, &state, SLOT_POSTED, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
             continue;
         syscall(SYS_futex, &client->slots[index].state, FUTEX_WAKE, 1, NULL, NULL, 0);

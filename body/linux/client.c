@@ -342,13 +342,20 @@ void client_lost(struct client *client)
     mark_lost(client, NULL);
 }
 
+void client_slots_used(struct client *client, uint64_t slots[CLIENT_THREADS_MAX / 64])
+{
+    spin_lock(&client->lock);
+    memcpy(slots, client->slots_used, sizeof client->slots_used);
+    spin_unlock(&client->lock);
+}
+
 void client_tell_gone(struct client *client)
 {
+    uint64_t slots[CLIENT_THREADS_MAX / 64];
+    client_slots_used(client, slots);
     for (uint32_t index = 0; index < CLIENT_THREADS_MAX; index++) {
-        if (index % 64 == 0 && !__atomic_load_n(&client->slots_used[index / 64], __ATOMIC_RELAXED)) {
-            index += 63;
+        if (!(slots[index / 64] >> (index % 64) & 1))
             continue;
-        }
         struct call_slot *slot = &client->slots[index];
         if (__atomic_exchange_n(&slot->state, ATTACH_SLOT_GONE, __ATOMIC_SEQ_CST) == SLOT_POSTED_SLEEPING)
             syscall(SYS_futex, &slot->state, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);

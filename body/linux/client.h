@@ -132,6 +132,8 @@ int client_adopt_process(struct client *client, int32_t pid);
 void client_forget_processes(struct client *client);
 /* All of its threads are lost. */
 void client_lost(struct client *client);
+/* A bit for each slot that has a thread now. */
+void client_slots_used(struct client *client, uint64_t slots[CLIENT_THREADS_MAX / 64]);
 /* Its slots say so, and sleepers wake. */
 void client_tell_gone(struct client *client);
 void client_ref(struct client *client);

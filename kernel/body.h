@@ -15,6 +15,8 @@
 #include <body/context.h>
 
 struct aspace;
+struct kqchan;
+struct kqchan_link;
 struct memobj;
 struct region;
 struct thread;
@@ -185,6 +187,14 @@ bool body_user_asleep(struct thread *thread);
 void body_user_cpu_time(struct thread *thread, uint64_t *user_ns, uint64_t *system_ns);
 /* Tells the body values that programs may read without a call. */
 void body_user_publish_ids(struct thread *thread, int32_t process_id, int32_t thread_id, int32_t parent_id);
+
+/* --- event channels ---------------------------------------------------------------------------------- */
+
+/*
+ * Makes a channel's socket, has `open` make the channel on it (kqchan_open_task, kqchan_open_port), and gives the calling thread's
+ * program the other end: its descriptor there, or a negative error. -ENOSYS where programs have no descriptors of the body's. May suspend.
+ */
+int64_t body_channel_open(int (*open)(struct kqchan_link *link, struct kqchan **made, void *context), void *context);
 
 /* --- the body's devices ------------------------------------------------------------------------------ */
 

@@ -196,7 +196,7 @@ def make_types(types):
            "typedef uint32_t hyla_handle_t;\n#define HYLA_HANDLE_NONE 0u\n#define HYLA_NEVER UINT64_MAX\n"]
     for name, values in types.enums.items():
         out.append(f"enum hyla_{name} {{")
-        prefix = "HYLA_" if name.split("_")[0] in ("protection", "map", "futex", "msg", "notice", "event", "filter") else f"HYLA_{name.upper()}_"
+        prefix = "HYLA_" if name.split("_")[0] in ("protection", "map", "futex", "msg", "notice", "event", "filter", "channel") else f"HYLA_{name.upper()}_"
         large = []
         for value, number, text in values:
             if number > 0x7fffffff: # more than an enumerator may be

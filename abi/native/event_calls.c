@@ -3,6 +3,8 @@
  */
 #include "abi/native/native_calls.h"
 #include "kernel/alloc.h"
+#include "kernel/body.h"
+#include "kernel/kqchan.h"
 #include "kernel/kqueue.h"
 #include "kernel/port.h"
 #include "kernel/string.h"
@@ -76,4 +78,38 @@ int64_t native_queue_wait(struct kqueue *queue, uaddr_t events, uint64_t size, n
     if (room != some)
         kfree(room);
     return got;
+}
+
+/* --- channels ---------------------------------------------------------------------------------------- */
+
+static_assert(sizeof(struct hyla_channel_message) == sizeof(struct kqchan_message) &&
+                  offsetof(struct hyla_channel_message, ident) == offsetof(struct kqchan_message, event),
+              "a channel's message is the same inside and outside");
+
+struct channel_request {
+    struct object *object;
+    handle_t ident;
+    uint32_t notes, flags;
+    uint64_t user;
+};
+
+static int open_channel(struct kqchan_link *link, struct kqchan **made, void *context)
+{
+    const struct channel_request *request = context;
+    if (request->object->type == &task_type)
+        return kqchan_open_task((struct task *)request->object, request->ident, request->notes, request->user, link, made);
+    return kqchan_open_port(request->object, request->ident, request->flags, request->user, link, made);
+}
+
+int64_t native_channel_open(handle_t object, uint32_t notes, uint32_t flags, uint64_t user)
+{
+    struct handle_value value;
+    int error = handle_get(native_handles(), object, NULL, 0, &value);
+    if (error)
+        return error;
+    struct channel_request request = {value.object, object, notes, flags, user};
+    uint32_t wanted = value.object->type == &task_type ? RIGHT_READ : RIGHT_RECEIVE;
+    int64_t result = value.rights & wanted ? body_channel_open(open_channel, &request) : -EACCES;
+    object_unref(value.object);
+    return result;
 }

@@ -16,6 +16,9 @@ enum {
     ATTACH_SLOT_GONE = 7,           /* the server has ended, or has cut the process off */
 };
 
+/* One more command: takes the descriptor with the number in [1] from the socket, and keeps it. Result: the descriptor. */
+#define ATTACH_TAKE_FD 64
+
 /* In an attached thread's slot the first half of `data` carries pieces of memory, the second this. */
 #define ATTACH_COPY_BYTES 2048u
 #define ATTACH_OUT_BYTES 1024u

@@ -120,6 +120,12 @@ static int64_t carry_out(struct batch *batch, struct call_slot *slot, const stru
     switch (command->operation) {
     case STUB_HOST_CALL: return host_call(a);
     case STUB_RECEIVE_FDS: return receive_fds(batch, (uint32_t)a[1]);
+    case ATTACH_TAKE_FD: {
+        int64_t count = receive_fds(batch, (uint32_t)a[1]);
+        if (count < 1)
+            return count < 0 ? count : -EBADF;
+        return batch->fds[--batch->count];
+    }
     case STUB_CLOSE_FDS: close_fds(batch); return 0;
     case STUB_MAP_FD: return map_fd(batch, a);
     case STUB_COPY_IN: return copy_data(slot->data, a[0], a[1], false);

@@ -21,6 +21,7 @@ check|lua5.4|command -v lua5.4|a program under test
 check|musl-tools|command -v musl-gcc|static programs over another libc
 check|less|command -v less|a full-screen program under test
 check|vim-tiny|command -v vim || command -v vim.tiny|a full-screen program under test
+check|libuv1-dev|test -e /usr/include/uv.h|the example of a watcher in a libuv loop
 check|stress-ng|command -v stress-ng|stressors of system calls
 check|make|command -v make|a program under test
 check|clang|command -v clang || command -v clang-14|the second compiler, and sanitizers

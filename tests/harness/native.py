@@ -101,7 +101,7 @@ def tests(build, hyla):
         name = os.path.basename(path).removeprefix("native_")
         if name.startswith("helper_"):
             continue
-        attached_only = re.match(r"attached_", name)
+        attached_only = re.match(r"(example_)?attached_", name)
         if not attached_only:
             yield Test(f"native {name} managed", lambda p=path: run_managed(hyla, p, 60))
         yield Test(f"native {name} attached", lambda p=path: run_attached(hyla, p, (), 60))

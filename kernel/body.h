@@ -171,6 +171,12 @@ void body_user_fp_reset(struct thread *thread);
  * No effect on a thread that has no user side yet or any more, or has not been started.
  */
 void body_user_kick(struct thread *thread);
+/*
+ * A body may answer set_robust_list(2) itself: true when it has since the thread was made or body_user_robust_forget, with the
+ * head that was given. The kernel's own answer to such a call forgets the body's.
+ */
+bool body_user_robust_list(struct thread *thread, uaddr_t *head);
+void body_user_robust_forget(struct thread *thread); /* of the calling thread */
 /* The calling thread's user side ends; it will not return to user mode. `last`: the address space goes with it. */
 void body_user_exit(bool last);
 /*

@@ -267,6 +267,7 @@ int64_t sys_set_robust_list(uaddr_t head, uint64_t size)
         return -EINVAL;
     thread->robust_list = head;
     thread->robust_list_size = size;
+    body_user_robust_forget(thread->thread);
     return 0;
 }
 
@@ -279,7 +280,8 @@ int64_t sys_get_robust_list(int32_t tid, uaddr_t head, uaddr_t size)
     if (!thread)
         return -ESRCH;
     error = process_may_access(thread->process);
-    list = thread->robust_list;
+    if (!body_user_robust_list(thread->thread, &list))
+        list = thread->robust_list;
     object_unref(thread);
     if (error)
         return error;

@@ -52,6 +52,9 @@ void futex_thread_exit(struct lthread *thread)
     uint32_t zero = 0;
 
     atomic32_store(&thread->futex_state, STATE_EXITING);
+    if (body_user_robust_list(thread->thread, &thread->robust_list))
+        thread->robust_list_size = FUTEX_ROBUST_HEAD_SIZE;
+    body_user_robust_forget(thread->thread);
     if (thread->robust_list && thread->robust_list_size == FUTEX_ROBUST_HEAD_SIZE)
         futex_robust_exit(thread->robust_list, (uint32_t)thread->tid);
     futex_owner_exit((uint32_t)thread->tid);

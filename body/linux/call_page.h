@@ -146,6 +146,9 @@ struct call_slot {
     /* Written by the server: with SLOT_CONTEXT, set these too. */
     uint32_t base_changes; /* SLOT_SET_FS | SLOT_SET_GS */
     uint64_t fs_base, gs_base;
+    /* Written by the client: set_robust_list, which it answers itself when it comes as a trap. */
+    uint64_t robust_list;
+    uint32_t robust_set;
     uint32_t asleep; /* written by the client: it waits without the kernel, see sleepers */
     /* Memory that the call reads, handed over with it: a copy of [window_address, + window_size). */
     uint64_t window_address __attribute__((aligned(64)));

@@ -582,6 +582,7 @@ struct user_thread *client_add_thread_at(struct client *client, struct thread *t
         return NULL;
     }
     client_ref(client);
+    user->slot->robust_set = 0;
     spin_lock(&client->lock);
     if (index == 0 && !list_empty(&client->processes)) /* from the pool: it has said hello */
         user->process = LIST_ENTRY(client->processes.next, struct host_process, link);

@@ -649,6 +649,24 @@ void body_user_cpu_time(struct thread *thread, uint64_t *user_ns, uint64_t *syst
     *user_ns = tid > 0 ? thread_cpu_ns(pid, tid) : 0;
 }
 
+bool body_user_robust_list(struct thread *thread, uaddr_t *head)
+{
+    struct user_thread *user = user_of(thread);
+    bool set = user && __atomic_load_n(&user->slot->robust_set, __ATOMIC_ACQUIRE);
+    if (set)
+        *head = __atomic_load_n(&user->slot->robust_list, __ATOMIC_RELAXED);
+    if (user)
+        user_thread_unref(user);
+    return set;
+}
+
+void body_user_robust_forget(struct thread *thread)
+{
+    struct user_thread *user = thread->user;
+    if (user && __atomic_load_n(&user->slot->robust_set, __ATOMIC_RELAXED))
+        user->slot->robust_set = 0;
+}
+
 void body_user_publish_ids(struct thread *thread, int32_t process_id, int32_t thread_id, int32_t parent_id)
 {
     struct user_thread *user = thread->user;

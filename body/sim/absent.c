@@ -30,3 +30,5 @@ int64_t body_user_futex_requeue(uaddr_t from UNUSED, uaddr_t to UNUSED, uint32_t
 
 bool body_user_asleep(struct thread *thread UNUSED) { return false; }
 void body_user_kick(struct thread *thread UNUSED) {}
+bool body_user_robust_list(struct thread *thread UNUSED, uaddr_t *head UNUSED) { return false; }
+void body_user_robust_forget(struct thread *thread UNUSED) {}

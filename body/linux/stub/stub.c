@@ -19,6 +19,8 @@
 #define SYS_ARCH_PRCTL 158
 #define SYS_EXIT_GROUP 231
 
+#define ROBUST_HEAD_SIZE 24
+
 #define SIG_ILL 4
 #define SIG_TRAP 5
 #define SIG_BUS 7
@@ -559,6 +561,14 @@ static int local_futex_trapped(struct host_context *context)
     return 1;
 }
 
+/* The first call of a forked child: what the kernel will want to know is left where it looks. */
+static uint64_t set_robust_list(struct call_slot *slot, uint64_t head)
+{
+    slot->robust_list = head;
+    __atomic_store_n(&slot->robust_set, 1, __ATOMIC_RELEASE);
+    return 0;
+}
+
 static void on_call(struct stub_thread *self, const struct host_siginfo *info, struct host_context *context)
 {
     if (info->architecture != 0xc000003e) { /* int 0x80: the 32-bit table is not here */
@@ -571,6 +581,8 @@ static void on_call(struct stub_thread *self, const struct host_siginfo *info, s
         context->rax = (uint64_t)(int64_t)self->slot->process_id;
     else if (!flags && info->call == 186)
         context->rax = (uint64_t)(int64_t)self->slot->thread_id;
+    else if (!flags && info->call == 273 && context->rsi == ROBUST_HEAD_SIZE)
+        context->rax = set_robust_list(self->slot, context->rdi);
     else if (!flags && info->call == 202 && local_futex_trapped(context))
         return;
     else

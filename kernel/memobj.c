@@ -315,14 +315,20 @@ uint64_t memobj_resident(struct memobj *memobj)
     return min_u64(all, made);
 }
 
-void *memobj_address(struct memobj *memobj, uint64_t offset)
+void *memobj_address_locked(struct memobj *memobj, uint64_t offset)
 {
     uint8_t *page = NULL;
 
     KASSERT(memobj->kind == MEMOBJ_ANONYMOUS);
-    mutex_lock(&memobj->mutex);
     if (offset < round_up(memobj->size, PAGE_SIZE))
         page = page_make(memobj, offset >> PAGE_SHIFT);
-    mutex_unlock(&memobj->mutex);
     return page ? page + (offset & ~PAGE_MASK) : NULL;
+}
+
+void *memobj_address(struct memobj *memobj, uint64_t offset)
+{
+    mutex_lock(&memobj->mutex);
+    void *address = memobj_address_locked(memobj, offset);
+    mutex_unlock(&memobj->mutex);
+    return address;
 }

@@ -62,5 +62,7 @@ int memobj_share(struct memobj *memobj, uint64_t offset, uint64_t size);
  * stable while the memobj lives and is not resized below it. NULL: no memory, or no such page.
  */
 void *memobj_address(struct memobj *memobj, uint64_t offset);
+/* The same with memobj->mutex held: while it is, the page stays. */
+void *memobj_address_locked(struct memobj *memobj, uint64_t offset);
 
 #endif

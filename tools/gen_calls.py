@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes C and documentation from the system-call tables abi/linux/calls/*.tbl.
 
-    gen_calls.py --output DIR [--values FILE] TABLE...    calls.h, calls_rows.c, calls_x86_64.c
+    gen_calls.py --output DIR [--values FILE] [--arch ARCH] TABLE...    calls.h, calls_rows.c, calls_ARCH.c (x86_64)
     gen_calls.py --docs FILE TABLE...                     the list for people
     gen_calls.py --counts TABLE...                        one line: N full, N partial, N absent
     gen_calls.py --prune absent.tbl TABLE...              drops the rows from absent.tbl that another table has
@@ -369,7 +369,8 @@ def main(arguments):
         sets, uses = read_values(options.get("--values"))
         folder = options["--output"]
         write(os.path.join(folder, "calls.h"), make_header(rows))
-        write(os.path.join(folder, "calls_x86_64.c"), make_dispatch(rows, "x86_64"))
+        arch = options.get("--arch", "x86_64")
+        write(os.path.join(folder, f"calls_{arch}.c"), make_dispatch(rows, arch))
         write(os.path.join(folder, "calls_rows.c"), make_rows(rows, sets, uses))
     if "--docs" in options:
         write(options["--docs"], make_docs(rows))

@@ -43,7 +43,7 @@ static void resolve_for_handler(struct delivery *d, uint64_t flags)
     if (!d->in_call || !is_restart(result))
         return;
     if (result == -ERESTARTNOINTR || (result == -ERESTARTSYS && (flags & LINUX_SA_RESTART)))
-        signal_regs_restart(regs, d->entry->number);
+        signal_regs_restart(regs, d->entry->number, d->entry->arguments[0]);
     else
         signal_regs_set_result(regs, -EINTR);
     d->in_call = false;
@@ -55,7 +55,7 @@ static void resolve_without_handler(struct delivery *d)
     if (!d->in_call || !is_restart(d->entry->result))
         return;
     bool block = d->entry->result == -ERESTART_RESTARTBLOCK;
-    signal_regs_restart(load_regs(d), block ? signal_restart_call : d->entry->number);
+    signal_regs_restart(load_regs(d), block ? signal_restart_call : d->entry->number, d->entry->arguments[0]);
     d->in_call = false;
 }
 

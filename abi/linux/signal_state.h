@@ -186,8 +186,8 @@ int signal_frame_push(struct lthread *thread, struct user_regs *regs, const stru
 int signal_frame_pop(struct lthread *thread, struct user_regs *regs, signal_set *mask);
 /* What a call returns to user mode. */
 void signal_regs_set_result(struct user_regs *regs, int64_t result);
-/* The call is made again: with this number. */
-void signal_regs_restart(struct user_regs *regs, uint64_t number);
+/* The call is made again: with this number; the first argument is given since its register may hold the result by now. */
+void signal_regs_restart(struct user_regs *regs, uint64_t number, uint64_t first_argument);
 uint64_t signal_regs_stack(const struct user_regs *regs);
 extern const uint64_t signal_restart_call; /* the number of restart_syscall */
 /* struct sigaction as the user has it. 0 or -EFAULT. */

@@ -53,8 +53,9 @@ const uint64_t signal_action_flags = LINUX_SA_NOCLDSTOP | LINUX_SA_NOCLDWAIT | L
 
 void signal_regs_set_result(struct user_regs *regs, int64_t result) { regs->rax = (uint64_t)result; }
 
-void signal_regs_restart(struct user_regs *regs, uint64_t number)
+void signal_regs_restart(struct user_regs *regs, uint64_t number, uint64_t first_argument)
 {
+    (void)first_argument; /* still in its register */
     regs->rip -= 2; /* the length of `syscall` */
     regs->rax = number;
 }

@@ -1,5 +1,5 @@
 /*
- * Atomics of a real machine: the compiler's built-ins.
+ * Atomics of real machines, whatever their architecture: the compiler's built-ins. Bodies that run on one share this file.
  */
 #ifndef BODY_ATOMIC_H
 #define BODY_ATOMIC_H

@@ -1,0 +1,144 @@
+/*
+ * The serial line as log and as a terminal.
+ *
+ * Until the line is known the firmware prints. Log lines wait for the line; a program's output waits in its terminal's queue.
+ * Input is moved to the terminal by deferred work, since the line discipline may suspend.
+ */
+#include "body/riscv64/console.h"
+
+#include "abi/linux/process.h"
+#include "abi/linux/tty.h"
+#include "body/riscv64/sbi.h"
+#include "body/riscv64/uart.h"
+#include "kernel/async.h"
+#include "kernel/body.h"
+#include "kernel/string.h"
+
+#define CONSOLE_NUMBER ((uint64_t)5 << 8 | 1)
+
+static bool have_uart;
+static struct spinlock line_lock = SPINLOCK_INIT(RANK_LOG); /* one line at a time */
+static struct tty *tty;
+static struct async_work input_work, output_work;
+
+/* --- lines --------------------------------------------------------------------------------------------- */
+
+static void put_byte(char c)
+{
+    if (have_uart)
+        uart_put_now((uint8_t)c);
+    else
+        sbi_console_put(c);
+}
+
+void console_emergency(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] == '\n')
+            put_byte('\r');
+        put_byte(text[i]);
+    }
+}
+
+void console_emergency_begin(void) { console_emergency("\n", 1); }
+
+void console_line(const char *text)
+{
+    spin_lock(&line_lock);
+    console_emergency(text, strlen(text));
+    console_emergency("\n", 1);
+    spin_unlock(&line_lock);
+}
+
+void body_log(const char *text, size_t length)
+{
+    spin_lock(&line_lock);
+    console_emergency("hyla: ", 6);
+    console_emergency(text, length);
+    console_emergency("\n", 1);
+    spin_unlock(&line_lock);
+}
+
+void console_init(void) { have_uart = uart_init(); }
+
+/* --- the terminal --------------------------------------------------------------------------------------- */
+
+static void flush_locked(struct tty *console)
+{
+    const uint8_t *bytes;
+    size_t size;
+    while (!console->stopped && (size = tty_output_peek_locked(console, &bytes))) {
+        size_t written = uart_write(bytes, size);
+        tty_output_skip_locked(console, written);
+        if (written < size)
+            break; /* line_has_room brings us back */
+    }
+}
+
+static void do_output(UNUSED struct async_work *work)
+{
+    mutex_lock(&tty->mutex);
+    flush_locked(tty);
+    mutex_unlock(&tty->mutex);
+}
+
+static void do_input(UNUSED struct async_work *work)
+{
+    static uint8_t bytes[256];
+    static size_t at, size;
+    for (;;) {
+        if (at == size) {
+            at = 0;
+            size = uart_read(bytes, sizeof bytes);
+        }
+        if (!size)
+            return;
+        size_t taken = tty_receive(tty, bytes + at, size - at);
+        at += taken;
+        if (at < size)
+            return; /* input_room brings us back */
+    }
+}
+
+static void input_room(UNUSED struct tty *console) { kernel_async(&input_work); }
+static void line_received(void) { kernel_async(&input_work); }
+static void line_has_room(void) { kernel_async(&output_work); }
+
+static const struct tty_ops console_ops = {.output_ready = flush_locked, .input_room = input_room, .drains = true};
+
+void console_drain(void)
+{
+    for (bool left = tty; left;) {
+        mutex_lock(&tty->mutex);
+        flush_locked(tty);
+        left = tty_output_used(tty) && !tty->stopped;
+        mutex_unlock(&tty->mutex);
+        if (left)
+            thread_yield();
+    }
+}
+
+static int open_streams(struct process_start *start)
+{
+    for (int i = 0; i < 3; i++) {
+        int error = tty_open(tty, LINUX_O_RDWR, &start->stdio[i]);
+        if (error)
+            return error;
+    }
+    start->tty = object_ref(tty);
+    return 0;
+}
+
+int console_open(struct process_start *start)
+{
+    if (!have_uart)
+        return -ENODEV;
+    async_work_init(&input_work, do_input);
+    async_work_init(&output_work, do_output);
+    tty = tty_create(&console_ops, NULL, CONSOLE_NUMBER, "/dev/console");
+    if (!tty)
+        return -ENOMEM;
+    tty_set_console(tty);
+    uart_listen(line_received, line_has_room);
+    return open_streams(start);
+}

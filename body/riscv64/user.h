@@ -1,0 +1,25 @@
+/*
+ * The body's record of a user thread.
+ */
+#ifndef RISCV64_USER_H
+#define RISCV64_USER_H
+
+#include "body/riscv64/fp.h"
+#include "kernel/atomic.h"
+
+#include <arch/regs.h>
+
+struct space;
+struct thread;
+
+struct user_thread {
+    struct user_regs regs;
+    struct fp_state fp;
+    uint32_t fp_hart;     /* whose registers may hold the state; UINT32_MAX: none */
+    struct space *space;  /* a reference */
+    bool regs_set;        /* body_user_set_regs was called during this entry */
+    struct atomic32 mode; /* 0: in the kernel; else the index of the hart it runs on, plus 1 */
+    struct atomic64 user_ns;
+};
+
+#endif

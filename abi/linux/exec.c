@@ -97,7 +97,6 @@ static int change_over(struct lthread *self, struct exec_image *image)
     if (switch_user_side(self, image))
         return LINUX_SIGKILL;
     switch_memory(self, image);
-    vfork_release(self);
     if (fdtable_exec(process) || signals_exec(process))
         return LINUX_SIGKILL;
     timers_exec(process);
@@ -105,6 +104,7 @@ static int change_over(struct lthread *self, struct exec_image *image)
     if (image->secure)
         self->personality &= ~(uint32_t)LINUX_PERSONALITY_NO_RANDOMIZE;
     note_in_tree(process, image->secure);
+    vfork_release(self); /* the parent goes on, and finds everything done that it can see */
     arch_regs_start(&regs, image->entry, image->stack);
     body_user_set_regs(self->thread, &regs);
     body_user_fp_reset(self->thread);

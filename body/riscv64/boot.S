@@ -14,7 +14,7 @@
 _start:
     csrw sie, zero
     csrw sscratch, zero
-    mv s0, a0
+    mv s3, a0
     mv s1, a1
     la t0, bss_start
     la t1, image_end
@@ -41,7 +41,7 @@ upper:
     la sp, boot_stack_end
     mv tp, zero
     mv fp, zero
-    mv a0, s0
+    mv a0, s3
     mv a1, s1
     mv a2, t1
     call kernel_boot

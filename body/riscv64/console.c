@@ -42,6 +42,13 @@ void console_emergency(const char *text, size_t length)
 
 void console_emergency_begin(void) { console_emergency("\n", 1); }
 
+void console_text(const char *text, size_t length)
+{
+    spin_lock(&line_lock);
+    console_emergency(text, length);
+    spin_unlock(&line_lock);
+}
+
 void console_line(const char *text)
 {
     spin_lock(&line_lock);

@@ -12,6 +12,8 @@ struct process_start;
 void console_init(void);
 /* A line of the kernel's, at once. */
 void console_line(const char *text);
+/* Whole lines of the kernel's, as they are. */
+void console_text(const char *text, size_t length);
 /* Without locks; the first call after console_emergency_begin. */
 void console_emergency_begin(void);
 void console_emergency(const char *text, size_t length);

@@ -3,6 +3,8 @@
  *
  *   hyla.env=NAME=VALUE    one of the environment, as often as wanted
  *   hyla.cwd=DIR           where it starts
+ *   hyla.trace             every call to the log
+ *   hyla.verbose           what the machine is, and the memory account at the end
  *   -- PROGRAM [ARG…]      what runs; else /sbin/init, then /bin/sh
  *
  * Each word may hold any byte but NUL as %XX. A program without a slash is looked for along PATH.
@@ -12,6 +14,7 @@
 #include "abi/linux/fs/cpio.h"
 #include "abi/linux/fs/fs.h"
 #include "abi/linux/process.h"
+#include "abi/linux/trace.h"
 #include "body/riscv64/console.h"
 #include "body/riscv64/frames.h"
 #include "body/riscv64/machine.h"
@@ -178,6 +181,17 @@ static void on_exited(int32_t wait_status)
     power_off(false, (uint8_t)(wait_status & 0x7f ? 128 + (wait_status & 0x7f) : wait_status >> 8 & 0xff));
 }
 
+static void trace_output(const char *text, size_t length) { console_text(text, length); }
+
+static void start_tracing(void)
+{
+    struct trace_options options = {.output = trace_output, .string_limit = 64};
+    const char *value;
+    char what[64];
+    if (machine_argument("hyla.trace", &value) >= 0 && trace_start(&options, what))
+        fail(FAILED, "tracing", -EINVAL);
+}
+
 static void choose_program(char *path, size_t size)
 {
     static char init[] = "/sbin/init", shell[] = "/bin/sh";
@@ -197,6 +211,7 @@ void first_thread(void *argument)
     choose_program(path, sizeof path);
     struct process_start start = {.program = path, .argv = arguments, .envp = environment, .cwd = start_directory, .umask = 022, .hostname = "hyla"};
     process_first_exited = on_exited;
+    start_tracing();
     int error = console_open(&start);
     if (!error)
         error = process_start_first(&start);

@@ -20,7 +20,19 @@ struct image {
 
 static char directory[] = "/tmp/hyla-elf-XXXXXX";
 
+#ifdef __riscv
+#define THIS_MACHINE EM_RISCV
+#define OTHER_MACHINE EM_X86_64
+/* li a0, 42; li a7, 93; ecall */
+static const uint8_t exit_42[16] = {0x13, 0x05, 0xa0, 0x02, 0x93, 0x08, 0xd0, 0x05, 0x73, 0, 0, 0};
+enum { STATUS_AT = 2, STATUS_43 = 0xb0 };
+#else
+#define THIS_MACHINE EM_X86_64
+#define OTHER_MACHINE EM_RISCV
+/* mov $42, %edi; mov $60, %eax; syscall */
 static const uint8_t exit_42[16] = {0xbf, 42, 0, 0, 0, 0xb8, 60, 0, 0, 0, 0x0f, 0x05};
+enum { STATUS_AT = 1, STATUS_43 = 43 };
+#endif
 
 static struct image good(void)
 {
@@ -28,7 +40,7 @@ static struct image good(void)
         .header = {
             .e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
             .e_type = ET_EXEC,
-            .e_machine = EM_X86_64,
+            .e_machine = THIS_MACHINE,
             .e_version = EV_CURRENT,
             .e_entry = BASE + offsetof(struct image, code),
             .e_phoff = offsetof(struct image, segments),
@@ -107,7 +119,7 @@ static void headers(void)
     CASE("magic", ENOEXEC, h->e_ident[1] = 'e');
     CASE("relocatable", ENOEXEC, h->e_type = ET_REL);
     CASE("core", ENOEXEC, h->e_type = ET_CORE);
-    CASE("other machine", ENOEXEC, h->e_machine = EM_RISCV);
+    CASE("other machine", ENOEXEC, h->e_machine = OTHER_MACHINE);
     CASE("entry size", ENOEXEC, h->e_phentsize = 55);
     CASE("no segments", ENOEXEC, h->e_phnum = 0);
     CASE("too many segments", ENOEXEC, h->e_phnum = 2000);
@@ -156,7 +168,7 @@ static void interpreters(void)
     movable.header.e_type = ET_DYN;
     movable.header.e_entry -= BASE;
     movable.segments[0].p_vaddr = 0;
-    movable.code[1] = 43;
+    movable.code[STATUS_AT] = STATUS_43;
     fd = open("loader", O_WRONLY | O_CREAT, 0755);
     CHECK(fd >= 0 && write(fd, &movable, sizeof movable) == sizeof movable && close(fd) == 0);
     CASE("interpreter runs", EXITED(43), INTERPRETER("./loader", 9));

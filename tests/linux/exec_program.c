@@ -41,7 +41,9 @@ static int check_auxv(void)
     CHECK(getauxval(AT_UID) == getuid() && getauxval(AT_EUID) == geteuid() && getauxval(AT_GID) == getgid());
     CHECK(getauxval(AT_SECURE) == 0 && getauxval(AT_BASE) == 0);
     CHECK(!strcmp((const char *)getauxval(AT_EXECFN), self_name));
+#ifdef __x86_64__
     CHECK(!strcmp((const char *)getauxval(AT_PLATFORM), "x86_64"));
+#endif
     CHECK(getauxval(AT_RANDOM) && getauxval(AT_HWCAP) && getauxval(AT_MINSIGSTKSZ) >= 1024);
     CHECK(getauxval(AT_ENTRY) == __ehdr_start.e_entry);
     return 0;

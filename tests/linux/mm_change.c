@@ -43,8 +43,11 @@ static void protect_read_only_file(void)
 
 static void execute(void)
 {
-    /* mov $42, %eax; ret */
-    static const unsigned char code[] = {0xb8, 42, 0, 0, 0, 0xc3};
+#ifdef __riscv
+    static const unsigned char code[] = {0x13, 0x05, 0xa0, 0x02, 0x82, 0x80}; /* li a0, 42; ret */
+#else
+    static const unsigned char code[] = {0xb8, 42, 0, 0, 0, 0xc3}; /* mov $42, %eax; ret */
+#endif
     char *area = map_pages(1, READ_WRITE);
     memcpy(area, code, sizeof(code));
     CHECK(mprotect(area, PAGE, PROT_READ | PROT_EXEC) == 0);

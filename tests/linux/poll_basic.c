@@ -14,8 +14,10 @@ static void readiness(void)
     list[0].events = 0;
     CHECK(poll(list, 1, 0) == 0);
     CHECK(poll(NULL, 0, 0) == 0);
+#ifdef SYS_poll
     CHECK_ERROR(syscall(SYS_poll, (void *)8, 1, 0), EFAULT);
     CHECK_ERROR(syscall(SYS_poll, list, 0x7fffffff, 0), EINVAL);
+#endif
     int file = open("/dev/null", O_RDWR);
     CHECK(poll_one(file, POLLIN | POLLOUT) == (POLLIN | POLLOUT));
     close(file);

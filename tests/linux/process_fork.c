@@ -38,9 +38,14 @@ static void vfork_shares_memory_and_waits(void)
     wait_exit(pid, 5);
 }
 
+/* The fourth and fifth argument are child_tid and tls, in the machine's order. */
 static long clone_raw(unsigned long flags, int *parent_tid, int *child_tid)
 {
+#ifdef __x86_64__
     return syscall(SYS_clone, flags, NULL, parent_tid, child_tid, 0);
+#else
+    return syscall(SYS_clone, flags, NULL, parent_tid, 0, child_tid);
+#endif
 }
 
 static void numbers_are_stored(void)

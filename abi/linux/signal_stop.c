@@ -80,7 +80,8 @@ void signal_stop_process(struct lthread *thread, int signal, uint32_t continues)
     mutex_unlock(&signals->mutex);
 }
 
-void signal_stop_here(struct lthread *thread)
+/* Counts the thread in, and sleeps unless it is to be counted anew. Whether it is to stay stopped. */
+static bool stop_round(struct lthread *thread)
 {
     struct process_signals *signals = thread->process->signals;
     mutex_lock(&signals->mutex);
@@ -88,9 +89,18 @@ void signal_stop_here(struct lthread *thread)
     mutex_unlock(&signals->mutex);
     signal_report(thread->process);
     mutex_lock(&signals->mutex);
-    while (signals->stop_signal && !thread_killed(thread->thread))
+    if (signals->stop_signal && !thread->signals.must_stop && !thread_killed(thread->thread))
         waitq_sleep(&signals->stopped, &signals->mutex, DEADLINE_NEVER, WAIT_KILLABLE);
+    bool stay = signals->stop_signal && !thread_killed(thread->thread);
     mutex_unlock(&signals->mutex);
+    return stay;
+}
+
+/* A SIGCONT and the next stop may both have come before the thread wakes: it then counts for that stop too. */
+void signal_stop_here(struct lthread *thread)
+{
+    while (stop_round(thread))
+        ;
     signal_report(thread->process);
 }
 

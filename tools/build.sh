@@ -24,3 +24,15 @@ for target do
 done
 ninja -C "$build" -j "$jobs" "$@"
 [ ! -e "$build/cmd/hyla" ] || ln -sf cmd/hyla "$build/hyla"
+
+# The RISC-V kernel, for `hyla boot`: where its compiler is installed.
+command -v riscv64-linux-gnu-gcc >/dev/null 2>&1 || exit 0
+bare=$build/riscv64
+if [ ! -f "$bare/build.ninja" ]; then
+    meson setup --cross-file tools/riscv64.cross "$bare" >"$build/riscv64-setup.log" 2>&1 || { cat "$build/riscv64-setup.log" >&2; exit 1; }
+elif [ "$list" != "$(cat "$bare/sources.list" 2>/dev/null)" ]; then
+    meson setup --reconfigure "$bare" >/dev/null
+fi
+printf '%s\n' "$list" >"$bare/sources.list"
+ninja -C "$bare" -j "$jobs" body/riscv64/hyla-riscv64.img
+ln -sf riscv64/body/riscv64/hyla-riscv64.img "$build/hyla-riscv64.img"

@@ -5,12 +5,12 @@
 #
 # Through apt-get with a configuration of its own: the mirror is the one this machine's own sources name, the signatures are
 # checked with Debian's keyring, nothing of the machine's package state is touched. Packages come with what they depend on.
-# A folder that is complete already is left alone. Nothing fetched is ever part of the source tree.
+# HYLA_RISCV64_SUITE names another release than trixie. A folder that is complete already is left alone. Nothing fetched is ever part of the source tree.
 set -eu
 folder=$1
 shift
 [ $# -gt 0 ] || set -- busybox-static dash bash coreutils grep sed gawk tar gzip python3-minimal lua5.4 perl-base
-suite=trixie # the first Debian release with riscv64
+suite=${HYLA_RISCV64_SUITE:-trixie} # the first Debian release with riscv64
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 mark=$folder/.fetched

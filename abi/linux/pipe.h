@@ -15,6 +15,9 @@ struct pipe;
  */
 int fifo_open(struct node *node, uint32_t flags, struct file **file);
 
+/* A new pipe's reading and writing end, flags beyond the access mode as pipe2(2) has them. -ENOMEM, and nothing is left over. */
+int pipe_open_both(uint32_t flags, struct file *ends[2]);
+
 /* fcntl F_GETPIPE_SZ and F_SETPIPE_SZ: the size in bytes, or -EBADF (no pipe), -EINVAL, -EPERM, -EBUSY, -ENOMEM. */
 int64_t pipe_get_size(struct file *file);
 int64_t pipe_set_size(struct file *file, uint64_t size);

@@ -7,8 +7,7 @@
 #include "kernel/alloc.h"
 #include "kernel/string.h"
 
-/* Both ends; -ENOMEM. Nothing is left over on failure. */
-static int pipe_open_both(uint32_t flags, struct file *ends[2])
+int pipe_open_both(uint32_t flags, struct file *ends[2])
 {
     struct pipe *pipe = pipe_create(NULL);
 

@@ -8,6 +8,7 @@
 
 #include "abi/linux/process.h"
 #include "abi/linux/tty.h"
+#include "body/riscv64/link.h"
 #include "body/riscv64/sbi.h"
 #include "body/riscv64/uart.h"
 #include "kernel/async.h"
@@ -17,7 +18,7 @@
 #define CONSOLE_NUMBER ((uint64_t)5 << 8 | 1)
 
 static bool have_uart;
-static struct spinlock line_lock = SPINLOCK_INIT(RANK_LOG); /* one line at a time */
+static struct spinlock line_lock = SPINLOCK_INIT(RANK_LOG - 2); /* one line at a time */
 static struct tty *tty;
 static struct async_work input_work, output_work;
 
@@ -40,33 +41,54 @@ void console_emergency(const char *text, size_t length)
     }
 }
 
-void console_emergency_begin(void) { console_emergency("\n", 1); }
+/* A mark may have been cut off in the middle: the second one is then whole. */
+void console_emergency_begin(void)
+{
+    static const char mark[] = {LINK_MARK, 'l', LINK_MARK, 'l'};
+    if (link_active())
+        console_emergency(mark, sizeof mark);
+    console_emergency("\n", 1);
+}
+
+/* line_lock held. */
+static void put_locked(const char *text, size_t length)
+{
+    if (link_active())
+        link_send_now('l', text, length);
+    else
+        console_emergency(text, length);
+}
 
 void console_text(const char *text, size_t length)
 {
     spin_lock(&line_lock);
-    console_emergency(text, length);
+    put_locked(text, length);
     spin_unlock(&line_lock);
 }
 
 void console_line(const char *text)
 {
     spin_lock(&line_lock);
-    console_emergency(text, strlen(text));
-    console_emergency("\n", 1);
+    put_locked(text, strlen(text));
+    put_locked("\n", 1);
     spin_unlock(&line_lock);
 }
 
 void body_log(const char *text, size_t length)
 {
     spin_lock(&line_lock);
-    console_emergency("hyla: ", 6);
-    console_emergency(text, length);
-    console_emergency("\n", 1);
+    put_locked("hyla: ", 6);
+    put_locked(text, length);
+    put_locked("\n", 1);
     spin_unlock(&line_lock);
 }
 
-void console_init(void) { have_uart = uart_init(); }
+void console_init(void)
+{
+    have_uart = uart_init();
+    if (have_uart)
+        link_begin();
+}
 
 /* --- the terminal --------------------------------------------------------------------------------------- */
 
@@ -75,7 +97,7 @@ static void flush_locked(struct tty *console)
     const uint8_t *bytes;
     size_t size;
     while (!console->stopped && (size = tty_output_peek_locked(console, &bytes))) {
-        size_t written = uart_write(bytes, size);
+        size_t written = link_active() ? link_send('c', bytes, size) : uart_write(bytes, size);
         tty_output_skip_locked(console, written);
         if (written < size)
             break; /* line_has_room brings us back */
@@ -107,13 +129,27 @@ static void do_input(UNUSED struct async_work *work)
     }
 }
 
-static void input_room(UNUSED struct tty *console) { kernel_async(&input_work); }
+static size_t receive(const uint8_t *bytes, size_t size) { return tty ? tty_receive(tty, bytes, size) : size; }
+
 static void line_received(void) { kernel_async(&input_work); }
-static void line_has_room(void) { kernel_async(&output_work); }
+
+static void input_room(UNUSED struct tty *console)
+{
+    if (link_active())
+        link_received();
+    else
+        line_received();
+}
+
+static void line_has_room(void)
+{
+    if (tty)
+        kernel_async(&output_work);
+}
 
 static const struct tty_ops console_ops = {.output_ready = flush_locked, .input_room = input_room, .drains = true};
 
-void console_drain(void)
+void console_end(int32_t wait_status)
 {
     for (bool left = tty; left;) {
         mutex_lock(&tty->mutex);
@@ -123,12 +159,20 @@ void console_drain(void)
         if (left)
             thread_yield();
     }
+    if (link_active())
+        link_end(wait_status);
 }
 
-static int open_streams(struct process_start *start)
+static bool is_terminal(int stream) { return !link_active() || link_is_terminal(stream); }
+
+static int open_terminal(struct process_start *start)
 {
+    tty = tty_create(&console_ops, NULL, CONSOLE_NUMBER, "/dev/console");
+    if (!tty)
+        return -ENOMEM;
+    tty_set_console(tty);
     for (int i = 0; i < 3; i++) {
-        int error = tty_open(tty, LINUX_O_RDWR, &start->stdio[i]);
+        int error = is_terminal(i) ? tty_open(tty, LINUX_O_RDWR, &start->stdio[i]) : 0;
         if (error)
             return error;
     }
@@ -138,14 +182,16 @@ static int open_streams(struct process_start *start)
 
 int console_open(struct process_start *start)
 {
+    int error = 0;
     if (!have_uart)
         return -ENODEV;
     async_work_init(&input_work, do_input);
     async_work_init(&output_work, do_output);
-    tty = tty_create(&console_ops, NULL, CONSOLE_NUMBER, "/dev/console");
-    if (!tty)
-        return -ENOMEM;
-    tty_set_console(tty);
-    uart_listen(line_received, line_has_room);
-    return open_streams(start);
+    if (is_terminal(0) || is_terminal(1) || is_terminal(2))
+        error = open_terminal(start);
+    if (!error && link_active())
+        return link_open(start, receive, line_has_room);
+    if (!error)
+        uart_listen(line_received, line_has_room);
+    return error;
 }

@@ -17,9 +17,9 @@ void console_text(const char *text, size_t length);
 /* Without locks; the first call after console_emergency_begin. */
 void console_emergency_begin(void);
 void console_emergency(const char *text, size_t length);
-/* The terminal on the serial line, as a first process's terminal and streams. On a thread. 0 or -ENOMEM. */
+/* A first process's terminal and streams, on the serial line. On a thread. 0 or -ENOMEM, -ENODEV. */
 int console_open(struct process_start *start);
-/* Waits until what programs wrote is out. On a thread, or when nothing else runs. */
-void console_drain(void);
+/* Waits until what programs wrote is out, and tells `hyla boot` the first one's wait status. On a thread. */
+void console_end(int32_t wait_status);
 
 #endif

@@ -175,9 +175,9 @@ static void build_tree(void)
 static void on_exited(int32_t wait_status)
 {
     const char *value;
-    console_drain();
     if (machine_argument("hyla.verbose", &value) >= 0)
         memory_report();
+    console_end(wait_status & 0xffff);
     power_off(false, (uint8_t)(wait_status & 0x7f ? 128 + (wait_status & 0x7f) : wait_status >> 8 & 0xff));
 }
 

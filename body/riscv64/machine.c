@@ -109,6 +109,16 @@ static void read_uart(const struct fdt_node *node)
     machine.uart_width = fdt_cell(node, "reg-io-width", 1);
 }
 
+static void visit_harts(const struct fdt_node *node)
+{
+    if (!strcmp(node->name, "cpus"))
+        machine.timebase_hz = fdt_cell(node, "timebase-frequency", 0);
+    else if (fdt_has_string(node, "device_type", "cpu"))
+        read_hart(node);
+    else if (node->parent && fdt_compatible(node, "riscv,cpu-intc"))
+        read_hart_controller(node);
+}
+
 static void visit(const struct fdt_node *node)
 {
     if (!node->parent) {
@@ -119,12 +129,6 @@ static void visit(const struct fdt_node *node)
         read_ranges(node, machine.memory, &machine.memory_count);
     } else if (!strcmp(node->parent->name, "reserved-memory")) {
         read_ranges(node, machine.reserved, &machine.reserved_count);
-    } else if (!strcmp(node->name, "cpus")) {
-        machine.timebase_hz = fdt_cell(node, "timebase-frequency", 0);
-    } else if (fdt_has_string(node, "device_type", "cpu")) {
-        read_hart(node);
-    } else if (fdt_compatible(node, "riscv,cpu-intc")) {
-        read_hart_controller(node);
     } else if (fdt_compatible(node, "riscv,plic0") || fdt_compatible(node, "sifive,plic-1.0.0")) {
         read_plic(node);
     } else if (!strcmp(node->name, "chosen")) {
@@ -143,7 +147,7 @@ static void visit(const struct fdt_node *node)
 
 bool machine_read(const void *blob, uint64_t physical)
 {
-    if (!fdt_walk(blob, visit))
+    if (!fdt_walk(blob, visit_harts) || !fdt_walk(blob, visit)) /* the interrupt controller's contexts name the harts */
         return false;
     add_range(machine.reserved, &machine.reserved_count, physical, fdt_size(blob));
     add_range(machine.reserved, &machine.reserved_count, machine.initrd_start, machine.initrd_end - machine.initrd_start);

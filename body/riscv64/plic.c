@@ -10,6 +10,7 @@
 #include "body/riscv64/hart.h"
 #include "body/riscv64/memory.h"
 #include "kernel/assert.h"
+#include "kernel/lock.h"
 
 #define SOURCES_MAX 128u
 #define PRIORITY(source) (4u * (source))
@@ -22,6 +23,7 @@ static struct {
     void *argument;
 } handlers[SOURCES_MAX];
 static uintptr_t base;
+static struct spinlock lock = SPINLOCK_INIT(RANK_BODY); /* guards the enable words */
 
 void plic_init(void)
 {
@@ -42,23 +44,22 @@ void plic_init_hart(void)
 {
     if (!base)
         return;
-    uint32_t context = context_of(hart_self());
-    for (uint32_t source = 1; source < SOURCES_MAX && source <= machine.plic_sources; source++) {
-        if (!handlers[source].function)
-            continue;
-        uintptr_t word = base + ENABLE(context, source);
-        device_write32(word, device_read32(word) | 1u << source % 32);
-    }
-    device_write32(base + THRESHOLD(context), 0);
+    device_write32(base + THRESHOLD(context_of(hart_self())), 0);
 }
 
 void plic_handle(uint32_t source, void (*function)(void *argument), void *argument)
 {
-    if (!base || !source || source >= SOURCES_MAX)
+    if (!base || !source || source >= SOURCES_MAX || source > machine.plic_sources)
         panic("interrupt source %u cannot be served", source);
+    spin_lock(&lock);
     handlers[source].function = function;
     handlers[source].argument = argument;
     device_write32(base + PRIORITY(source), 1);
+    for (uint32_t i = 0; i < hart_count; i++) {
+        uintptr_t word = base + ENABLE(context_of(&harts[i]), source);
+        device_write32(word, device_read32(word) | 1u << source % 32);
+    }
+    spin_unlock(&lock);
 }
 
 void plic_interrupt(void)

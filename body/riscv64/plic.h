@@ -7,9 +7,9 @@
 #include "kernel/types.h"
 
 void plic_init(void);
-/* On each hart: takes interrupts of any enabled source. */
+/* On each hart: takes interrupts from now on. */
 void plic_init_hart(void);
-/* function runs with interrupts disabled on whatever hart took it. Before the other harts run. */
+/* function runs with interrupts disabled on whatever hart took it. */
 void plic_handle(uint32_t source, void (*function)(void *argument), void *argument);
 void plic_interrupt(void);
 

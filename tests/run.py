@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Hyla's tests.   run.py --build DIR [--only REGEX] [--jobs N] [--list] [all | sim | linux | native | cases | command | hostile | stress | builds | soak]...
+"""Hyla's tests.   run.py --build DIR [--only REGEX] [--jobs N] [--list] [all | sim | linux | native | cases | command | hostile | stress | riscv64 | builds | soak]...
 
 Ends on the line `N passed, N failed, N skipped`; the exit status is 1 when something failed. See tests/README.md.
 """
@@ -10,11 +10,11 @@ import shutil
 import sys
 import tempfile
 
-from harness import builds, cases, command, hostile, native, programs, sanitizers, stress, tidy
+from harness import builds, cases, command, hostile, native, programs, riscv64, sanitizers, stress, tidy
 from harness.runner import Runner
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-GROUPS = ("tidy", "sim", "linux", "native", "command", "hostile", "cases", "stress", "builds")
+GROUPS = ("tidy", "sim", "linux", "native", "command", "hostile", "cases", "stress", "riscv64", "builds")
 
 
 def collect(group, arguments, hyla, scratch, runner):
@@ -38,6 +38,8 @@ def collect(group, arguments, hyla, scratch, runner):
         return list(cases.tests(os.path.join(HERE, "cases"), scratch, hyla))
     if group == "stress":
         return list(stress.tests(hyla, seconds=2))
+    if group == "riscv64":
+        return list(riscv64.tests(arguments.build, hyla))
     if group == "soak":
         return list(stress.tests(hyla, seconds=10)) + list(stress.soak_tests(hyla)) + \
             list(hostile.tests(arguments.build, scratch, hyla, seeds=range(2, 8), seconds=10)) + \

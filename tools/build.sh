@@ -34,5 +34,6 @@ elif [ "$list" != "$(cat "$bare/sources.list" 2>/dev/null)" ]; then
     meson setup --reconfigure "$bare" >/dev/null
 fi
 printf '%s\n' "$list" >"$bare/sources.list"
-ninja -C "$bare" -j "$jobs" body/riscv64/hyla-riscv64.img
+[ $# -eq 0 ] || set -- body/riscv64/hyla-riscv64.img
+ninja -C "$bare" -j "$jobs" "$@"
 ln -sf riscv64/body/riscv64/hyla-riscv64.img "$build/hyla-riscv64.img"

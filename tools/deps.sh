@@ -25,6 +25,10 @@ check|libuv1-dev|test -e /usr/include/uv.h|the example of a watcher in a libuv l
 check|stress-ng|command -v stress-ng|stressors of system calls
 check|make|command -v make|a program under test
 check|clang|command -v clang || command -v clang-14|the second compiler, and sanitizers
+check|gcc-riscv64-linux-gnu|command -v riscv64-linux-gnu-gcc|compiles the RISC-V kernel and its test programs
+check|libc6-dev-riscv64-cross|test -e /usr/riscv64-linux-gnu/lib/libc.a|static test programs for RISC-V
+check|qemu-system-misc|command -v qemu-system-riscv64|the machine that hyla boot starts
+check|opensbi|test -e /usr/share/qemu/opensbi-riscv64-generic-fw_dynamic.bin|the firmware of that machine
 bench|util-linux|command -v taskset|pins benchmarks to one CPU
 '
 

@@ -98,9 +98,10 @@ size_t uart_read(uint8_t *bytes, size_t size)
 {
     size_t done = 0;
     spin_lock(&uart.lock);
+    receive_locked();
     for (; done < size && uart.tail != uart.head; uart.tail++)
         bytes[done++] = uart.ring[uart.tail % RING_BYTES];
-    receive_locked();
+    enable_locked(ON_RECEIVE, uart.head - uart.tail < RING_BYTES); /* 0 is returned only when the next byte interrupts */
     spin_unlock(&uart.lock);
     return done;
 }

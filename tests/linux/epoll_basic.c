@@ -45,7 +45,7 @@ static void errors(void)
     CHECK_ERROR(epoll_ctl(ep, 9, fds[0], &event), EINVAL);
     CHECK_ERROR(syscall(SYS_epoll_ctl, ep, EPOLL_CTL_ADD, fds[0], (void *)8), EFAULT);
     CHECK_ERROR(epoll_wait(ep, &event, 0, 0), EINVAL);
-    CHECK_ERROR(syscall(SYS_epoll_wait, ep, &event, -1, 0), EINVAL);
+    CHECK_ERROR(syscall(SYS_epoll_pwait, ep, &event, -1, 0, NULL, 8), EINVAL);
     CHECK_ERROR(epoll_wait(fds[0], &event, 1, 0), EINVAL);
     CHECK_ERROR(epoll_wait(999, &event, 1, 0), EBADF);
     close(file);
@@ -157,7 +157,7 @@ static void fairness(void)
     }
     struct epoll_event events[16];
     CHECK(epoll_wait(ep, events, 16, 0) == 8 && epoll_wait(ep, events, 3, -1) == 3);
-    CHECK_ERROR(syscall(SYS_epoll_wait, ep, (void *)8, 4, 0), EFAULT);
+    CHECK_ERROR(syscall(SYS_epoll_pwait, ep, (void *)8, 4, 0, NULL, 8), EFAULT);
     CHECK(epoll_wait(ep, events, 16, 0) == 8); /* none was lost to the fault */
     for (int i = 0; i < 8; i++)
         close(many[i]);

@@ -127,19 +127,21 @@ static void serve(struct thread *thread, struct user_thread *user, struct user_e
         user->regs.a0 = (uint64_t)entry->result;
 }
 
+/* The slice may have ended while the thread was in the kernel: then it has to give way before user mode. */
 static void round_trip(struct thread *thread)
 {
     struct user_thread *user = thread->user;
     struct user_entry entry = {.kind = USER_INTERRUPT};
     uint64_t cause = 0, value = 0;
     body_interrupts_disable();
-    bool ran = run(thread, user, &cause, &value);
+    bool over = hart_slice_over(), ran = !over && run(thread, user, &cause, &value);
     bool interrupt = ran && (cause & CAUSE_INTERRUPT);
-    if (interrupt)
+    if (interrupt) {
         trap_interrupt(cause);
-    hart_slice_over();
+        hart_slice_over(); /* it gives way now: whom it gives way to shall not do so again */
+    }
     body_interrupts_restore(1);
-    if (interrupt)
+    if (interrupt || over)
         thread_yield();
     else if (!ran || decode(thread, user, cause, value, &entry))
         serve(thread, user, &entry);

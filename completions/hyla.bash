@@ -9,11 +9,11 @@ _hyla()
 
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W 'run server ps ports help --help --version' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W 'run boot server ps ports help --help --version' -- "$current")
         return
     fi
     if [[ ${COMP_WORDS[1]} == help ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'run server ps ports' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W 'run boot server ps ports' -- "$current")
         return
     fi
     if [[ ${COMP_WORDS[1]} == server || ${COMP_WORDS[1]} == ps || ${COMP_WORDS[1]} == ports ]]; then
@@ -25,6 +25,11 @@ _hyla()
         elif [[ ${COMP_WORDS[1]} != server ]]; then
             mapfile -t COMPREPLY < <(compgen -W '--socket --help' -- "$current")
         fi
+        return
+    fi
+    if [[ ${COMP_WORDS[1]} == boot ]]; then
+        mapfile -t COMPREPLY < <(compgen -W '--root --cwd --env --cpus --memory --trace --verbose --gdb --icount --qemu-arg --kernel --help' -- "$current")
+        [[ $previous != --root && $previous != --kernel && ${#COMPREPLY[@]} -gt 0 ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$current"); compopt -o filenames; }
         return
     fi
     [[ ${COMP_WORDS[1]} == run ]] || return

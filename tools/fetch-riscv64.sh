@@ -9,7 +9,7 @@
 set -eu
 folder=$1
 shift
-[ $# -gt 0 ] || set -- busybox-static dash bash coreutils grep sed gawk tar gzip python3-minimal lua5.4 perl-base
+[ $# -gt 0 ] || set -- busybox-static dash bash coreutils diffutils findutils grep sed gawk tar gzip python3-minimal lua5.4 perl-base
 suite=${HYLA_RISCV64_SUITE:-trixie} # the first Debian release with riscv64
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
@@ -62,6 +62,7 @@ for package in "$apt"/archives/*.deb; do
 done
 rm -rf "$folder/usr/share/doc" "$folder/usr/share/man" "$folder/usr/share/locale" "$folder/var/cache" "$apt"
 mkdir -p "$folder/proc" "$folder/dev" "$folder/tmp" "$folder/root"
+[ -e "$folder/usr/bin/awk" ] || ln -s gawk "$folder/usr/bin/awk"
 [ -e "$folder/usr/bin/sh" ] || ln -s dash "$folder/usr/bin/sh"
 [ -e "$folder/etc/passwd" ] || printf 'root:x:0:0:root:/root:/bin/sh\n' >"$folder/etc/passwd"
 [ -e "$folder/etc/group" ] || printf 'root:x:0:\n' >"$folder/etc/group"

@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 build=$1
 root=${DESTDIR:-}$2
 install -D -m 755 "$build/cmd/hyla" "$root/bin/hyla"
+[ ! -e "$build/hyla-riscv64.img" ] || install -D -m 644 "$build/hyla-riscv64.img" "$root/lib/hyla/hyla-riscv64.img"
 install -D -m 644 man/hyla.1 "$root/share/man/man1/hyla.1"
 install -D -m 644 completions/hyla.bash "$root/share/bash-completion/completions/hyla"
 for page in server ps ports; do

@@ -13,6 +13,8 @@
 #include "kernel/alloc.h"
 #include "kernel/string.h"
 
+#include <arch/semid.h>
+
 enum { SEM_UNDO = 0x1000 };
 enum { SEM_GETPID = 11, SEM_GETVAL = 12, SEM_GETALL = 13, SEM_GETNCNT = 14, SEM_GETZCNT = 15, SEM_SETVAL = 16, SEM_SETALL = 17,
        SEM_STAT = 18, SEM_INFO = 19, SEM_STAT_ANY = 20 };
@@ -55,10 +57,9 @@ struct linux_sembuf {
 
 struct linux_semid {
     struct linux_ipc_perm perm;
-    int64_t operation_time, unused1, change_time, unused2;
-    uint64_t count, unused[2];
+    struct linux_semid_rest rest;
 };
-_Static_assert(sizeof(struct linux_semid) == 104, "semid64_ds");
+_Static_assert(offsetof(struct linux_semid, rest) == 48, "semid64_ds");
 
 struct linux_seminfo {
     int32_t map, sets, semaphores, undos, per_set, operations, undo_entries, undo_size, value, adjust;
@@ -367,9 +368,9 @@ static int64_t show(int32_t id, int32_t command, uaddr_t buffer)
     if (!error) {
         struct set *set = set_of(object);
         sysv_show_locked(object, &out.perm);
-        out.operation_time = set->operation_time;
-        out.change_time = set->change_time;
-        out.count = set->count;
+        out.rest.operation_time = set->operation_time;
+        out.rest.change_time = set->change_time;
+        out.rest.count = set->count;
         id = command == SYSV_IPC_STAT ? 0 : object->id;
     }
     mutex_unlock(&sysv_lock);

@@ -15,6 +15,7 @@
 #include "abi/linux/fs/fs.h"
 #include "abi/linux/process.h"
 #include "abi/linux/trace.h"
+#include "abi/native/call.h"
 #include "body/riscv64/console.h"
 #include "body/riscv64/frames.h"
 #include "body/riscv64/machine.h"
@@ -210,6 +211,7 @@ void first_thread(void *argument)
     build_tree();
     choose_program(path, sizeof path);
     struct process_start start = {.program = path, .argv = arguments, .envp = environment, .cwd = start_directory, .umask = 022, .hostname = "hyla"};
+    native_calls_register();
     process_first_exited = on_exited;
     start_tracing();
     int error = console_open(&start);

@@ -241,7 +241,7 @@ static int fork_space(struct aspace *child_aspace)
     return error ? error : memobj_attach_all(child_aspace->body, parent->body);
 }
 
-int body_user_clone(struct thread *child, struct aspace *child_aspace, enum user_clone_kind kind)
+int body_user_clone(struct thread *child, struct aspace *child_aspace, enum user_clone_kind kind, const struct user_word *word)
 {
     struct user_thread *parent = thread_current()->user;
     int error = kind == USER_CLONE_FORK ? fork_space(child_aspace) : 0;
@@ -253,6 +253,8 @@ int body_user_clone(struct thread *child, struct aspace *child_aspace, enum user
         return -ENOMEM;
     user->regs = parent->regs;
     user->fp = parent->fp;
+    if (kind == USER_CLONE_FORK && word)
+        body_copy_out(child_aspace, word->address, &word->value, sizeof word->value);
     attach(child, user);
     return 0;
 }
@@ -293,6 +295,13 @@ void body_user_kick(struct thread *thread)
         hart_interrupt(mode - 1);
     spin_unlock(&user_lock);
 }
+
+/* All waits for futex words are the kernel's. */
+int64_t body_user_futex_wake(UNUSED uaddr_t address, UNUSED uint32_t count, UNUSED uint32_t bitset) { return 0; }
+
+int64_t body_user_futex_requeue(UNUSED uaddr_t from, UNUSED uaddr_t to, UNUSED uint32_t wake, UNUSED uint32_t move) { return 0; }
+
+bool body_user_asleep(UNUSED struct thread *thread) { return false; }
 
 /* What the thread did in the kernel is not counted apart. */
 void body_user_cpu_time(struct thread *thread, uint64_t *user_ns, uint64_t *system_ns)

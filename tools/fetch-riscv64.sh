@@ -5,16 +5,17 @@
 #
 # Through apt-get with a configuration of its own: the mirror is the one this machine's own sources name, the signatures are
 # checked with Debian's keyring, nothing of the machine's package state is touched. Packages come with what they depend on.
-# HYLA_RISCV64_SUITE names another release than trixie. A folder that is complete already is left alone. Nothing fetched is ever part of the source tree.
+# The release is trixie, the first with riscv64, or sid where the mirror's trixie does not verify; HYLA_RISCV64_SUITE names another.
+# A folder that is complete already is left alone. Nothing fetched is ever part of the source tree.
 set -eu
 folder=$1
 shift
 [ $# -gt 0 ] || set -- busybox-static dash bash coreutils diffutils findutils grep sed gawk tar gzip python3-minimal lua5.4 perl-base
-suite=${HYLA_RISCV64_SUITE:-trixie} # the first Debian release with riscv64
+suites=${HYLA_RISCV64_SUITE:-trixie sid}
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 mark=$folder/.fetched
-if [ "$(cat "$mark" 2>/dev/null)" = "$suite $*" ]; then
+if [ "$(cat "$mark" 2>/dev/null)" = "$suites: $*" ]; then
     exit 0
 fi
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | grep -v security | head -n 1)
@@ -25,7 +26,6 @@ rm -rf "$folder" "$folder.apt"
 mkdir -p "$folder" "$folder.apt/lists/partial" "$folder.apt/archives/partial"
 apt=$(cd "$folder.apt" && pwd)
 : >"$apt/status"
-echo "deb [signed-by=$keyring arch=riscv64] $mirror $suite main" >"$apt/sources.list"
 cat >"$apt/apt.conf" <<CONF
 APT::Architecture "riscv64";
 APT::Architectures { "riscv64"; };
@@ -46,11 +46,20 @@ Dir::Cache::archives "$apt/archives";
 CONF
 APT_CONFIG=$apt/apt.conf
 export APT_CONFIG
-apt-get -qq update >"$apt/log" 2>&1 && apt-get -qq -y --download-only install "$@" >>"$apt/log" 2>&1 || {
+fetched=
+for suite in $suites; do
+    echo "deb [signed-by=$keyring arch=riscv64] $mirror $suite main" >"$apt/sources.list"
+    if apt-get -qq update >"$apt/log" 2>&1 && apt-get -qq -y --download-only install "$@" >>"$apt/log" 2>&1; then
+        fetched=$suite
+        break
+    fi
+    echo "fetch-riscv64: $suite cannot be had from this machine's mirror:" >&2
     cat "$apt/log" >&2
-    rm -rf "$folder"
-    exit 1
-}
+    rm -rf "$apt/lists" "$apt/archives"
+    mkdir -p "$apt/lists/partial" "$apt/archives/partial"
+done
+[ -n "$fetched" ] || { rm -rf "$folder"; exit 1; }
+echo "fetch-riscv64: programs of Debian $fetched"
 
 # /bin, /lib and /sbin are links into /usr; base-files, which would make them, need not be among the packages.
 mkdir -p "$folder/usr/bin" "$folder/usr/lib" "$folder/usr/sbin"
@@ -66,4 +75,4 @@ mkdir -p "$folder/proc" "$folder/dev" "$folder/tmp" "$folder/root"
 [ -e "$folder/usr/bin/sh" ] || ln -s dash "$folder/usr/bin/sh"
 [ -e "$folder/etc/passwd" ] || printf 'root:x:0:0:root:/root:/bin/sh\n' >"$folder/etc/passwd"
 [ -e "$folder/etc/group" ] || printf 'root:x:0:\n' >"$folder/etc/group"
-echo "$suite $*" >"$mark"
+echo "$suites: $*" >"$mark"

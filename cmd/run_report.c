@@ -97,10 +97,11 @@ static void print_host(void)
     fprintf(stderr,
             "\ncalls served by the kernel  %12llu\n  found by polling          %12llu\n  woken by a doorbell       %12llu\n"
             "sites that trapped          %12llu\nsites rewritten             %12llu\nserver-to-client rounds     %12llu\n"
-            "kicks                       %12llu\nmoved to the caller's CPU    %12llu\nblocking host calls         %12llu\n",
+            "kicks                       %12llu\nmoved to the caller's CPU    %12llu\npipes lent to programs      %12llu\nblocking host calls         %12llu\n",
             (unsigned long long)host.calls_served, (unsigned long long)host.calls_by_page_poll, (unsigned long long)host.doorbells,
             (unsigned long long)host.traps, (unsigned long long)host.sites_rewritten, (unsigned long long)host.s2c_rounds,
-            (unsigned long long)host.kicks, (unsigned long long)host.pulls, (unsigned long long)host.host_calls_pooled);
+            (unsigned long long)host.kicks, (unsigned long long)host.pulls, (unsigned long long)host.rings,
+            (unsigned long long)host.host_calls_pooled);
 }
 
 void run_report_finish(const struct run_options *options)

@@ -189,6 +189,11 @@ int64_t body_user_futex_wake(uaddr_t address, uint32_t count, uint32_t bitset);
 int64_t body_user_futex_requeue(uaddr_t from, uaddr_t to, uint32_t wake, uint32_t move);
 /* The thread waits in such a way, as far as can be told. */
 bool body_user_asleep(struct thread *thread);
+/*
+ * The calling thread's user side makes the call it is in again, from its beginning, with the same arguments: what the entry
+ * returns is not seen. If it is interrupted before it is in user mode the call is made in the kernel once more. False: it cannot.
+ */
+bool body_user_repeat(struct thread *thread);
 /* Interval CPU time the user side has used, ns: user and system as the host counts them. */
 void body_user_cpu_time(struct thread *thread, uint64_t *user_ns, uint64_t *system_ns);
 /* Tells the body values that programs may read without a call. */
@@ -201,6 +206,34 @@ void body_user_publish_ids(struct thread *thread, int32_t process_id, int32_t th
  * program the other end: its descriptor there, or a negative error. -ENOSYS where programs have no descriptors of the body's. May suspend.
  */
 int64_t body_channel_open(int (*open)(struct kqchan_link *link, struct kqchan **made, void *context), void *context);
+
+/* --- rings ------------------------------------------------------------------------------------------- */
+
+/*
+ * Bytes that programs pass to each other without the kernel: a body may let threads read and write a descriptor in memory that
+ * they share. The ring begins and ends empty-handed in the kernel's eyes: it is lent, thread by thread, and taken back whole. What
+ * programs do in it is as in a pipe of BODY_RING_BYTES with one exception: nobody can wait for it in the kernel, so it must
+ * be recalled before anything but a read(2) or write(2) by those it is lent to. Any of them can spoil or lose the contents.
+ */
+#define BODY_RING_BYTES 65536u
+struct body_ring;
+/* The calling thread could use one, in this very call. */
+bool body_ring_possible(void);
+/* Empty, with one reference; NULL: none here, or too many. Does not suspend. */
+struct body_ring *body_ring_create(void);
+struct body_ring *body_ring_ref(struct body_ring *ring);
+void body_ring_unref(struct body_ring *ring);
+/* Puts it where the calling thread's program can reach it. May suspend, for as long as the program likes: no locks held. */
+bool body_ring_map(struct body_ring *ring);
+/*
+ * From now on the calling thread does its reads (or writes) of descriptor `fd` in the ring, beginning with the call it is in,
+ * which must end with body_user_repeat. False: it cannot, or it was lent this already and came to the kernel all the same.
+ */
+bool body_ring_lend(struct body_ring *ring, int fd, bool writes);
+/* Takes it back from everybody: how many bytes are in it, at most BODY_RING_BYTES. Who slept in it comes to the kernel. Once. */
+uint32_t body_ring_recall(struct body_ring *ring);
+/* After the recall: bytes of its contents. Does not suspend. */
+void body_ring_read(struct body_ring *ring, uint32_t offset, void *to, uint32_t size);
 
 /* --- the body's devices ------------------------------------------------------------------------------ */
 

@@ -262,31 +262,67 @@ static int file_closed(struct fdtable *table, struct file *file, struct process 
     return 0;
 }
 
+static void file_let_go(struct file *held)
+{
+    if (!held)
+        return;
+    held->ops->hold(held, false);
+    file_unref(held);
+}
+
+/*
+ * Locks the table with what is at fd, if anything, held (file_ops.hold) when its kind needs that: the number is about to mean
+ * something else, and nobody may use it by itself then. To be let go after the slot has changed.
+ */
+static struct file *slot_lock_held(struct fdtable *table, uint32_t fd)
+{
+    struct file *held = NULL;
+
+    for (;;) {
+        spin_lock(&table->lock);
+        struct file *file = fd < table->capacity ? table->files[fd] : NULL;
+        if (!file || !file->ops->hold || file == held)
+            return held;
+        file_ref(file);
+        spin_unlock(&table->lock);
+        file_let_go(held);
+        held = file;
+        held->ops->hold(held, true);
+    }
+}
+
+/* -EBADF: nothing there, or not what was asked for. */
+static int slot_close(struct fdtable *table, uint32_t fd, bool only_cloexec, struct process *process)
+{
+    struct file *file = NULL, *held = slot_lock_held(table, fd);
+
+    if (fd < table->capacity && table->files[fd] && (!only_cloexec || (table->cloexec[fd / 64] & BIT_OF(fd))))
+        file = slot_free_locked(table, fd);
+    spin_unlock(&table->lock);
+    int error = file ? file_closed(table, file, process) : -EBADF;
+    file_let_go(held);
+    return error;
+}
+
 int fd_close(int fd)
 {
     struct process *process = current_process();
-    struct fdtable *table = process->fds;
-    struct file *file = NULL;
 
-    spin_lock(&table->lock);
-    if ((uint32_t)fd < table->capacity && table->files[fd])
-        file = slot_free_locked(table, fd);
-    spin_unlock(&table->lock);
-    return file ? file_closed(table, file, process) : -EBADF;
+    return slot_close(process->fds, (uint32_t)fd, false, process);
 }
 
-/* Puts the file at exactly fd; *old is what was there. -EBUSY: reserved by an open in progress. */
-static int slot_replace(struct fdtable *table, int fd, struct file *file, uint32_t flags, struct file **old)
+/* Puts the file at exactly fd; *old is what was there, *held to be let go. -EBUSY: reserved by an open in progress. */
+static int slot_replace(struct fdtable *table, int fd, struct file *file, uint32_t flags, struct file **old, struct file **held)
 {
     int error = 0;
 
-    spin_lock(&table->lock);
-    while ((uint32_t)fd >= table->capacity) {
+    *held = slot_lock_held(table, (uint32_t)fd);
+    while ((uint32_t)fd >= table->capacity) { /* nothing was held there */
         spin_unlock(&table->lock);
         error = fdtable_grow(table, fd);
         if (error)
             return error;
-        spin_lock(&table->lock);
+        *held = slot_lock_held(table, (uint32_t)fd);
     }
     *old = table->files[fd];
     if (!*old && (table->taken[fd / 64] & BIT_OF(fd)))
@@ -299,25 +335,27 @@ static int slot_replace(struct fdtable *table, int fd, struct file *file, uint32
 
 int fdtable_install_at(struct fdtable *table, int fd, struct file *file)
 {
-    struct file *old;
-    int error = fd < 0 ? -EBADF : slot_replace(table, fd, file, 0, &old);
+    struct file *old, *held = NULL;
+    int error = fd < 0 ? -EBADF : slot_replace(table, fd, file, 0, &old, &held);
 
     if (!error && old)
         file_unref(old);
+    file_let_go(held);
     return error;
 }
 
 int fd_replace(int fd, struct file *file, uint32_t flags)
 {
     struct process *process = current_process();
-    struct file *old;
+    struct file *old, *held = NULL;
     int error;
 
     if (fd < 0 || (uint64_t)fd >= rlimit(LINUX_RLIMIT_NOFILE))
         return -EBADF;
-    error = slot_replace(process->fds, fd, file, flags, &old);
+    error = slot_replace(process->fds, fd, file, flags, &old, &held);
     if (!error && old)
         file_closed(process->fds, old, process);
+    file_let_go(held);
     return error;
 }
 
@@ -387,26 +425,25 @@ struct fdtable *fdtable_copy(struct fdtable *from)
     }
 }
 
-/* Takes one file >= *fd out of the table; NULL when there is none. only_cloexec: those marked so. */
-static struct file *take_next(struct fdtable *table, uint32_t *fd, uint32_t last, bool only_cloexec)
+/* The first descriptor >= fd that is of interest (only_cloexec: those marked so) and not after last; false when there is none. */
+static bool find_next(struct fdtable *table, uint32_t *fd, uint32_t last, bool only_cloexec)
 {
-    struct file *file = NULL;
+    bool found = false;
 
     spin_lock(&table->lock);
-    for (; !file && *fd < table->capacity && *fd <= last; ++*fd) {
-        if (table->files[*fd] && (!only_cloexec || (table->cloexec[*fd / 64] & BIT_OF(*fd))))
-            file = slot_free_locked(table, *fd);
+    for (; *fd < table->capacity && *fd <= last; ++*fd) {
+        found = table->files[*fd] && (!only_cloexec || (table->cloexec[*fd / 64] & BIT_OF(*fd)));
+        if (found)
+            break;
     }
     spin_unlock(&table->lock);
-    return file;
+    return found;
 }
 
 static void close_files(struct fdtable *table, uint32_t first, uint32_t last, bool only_cloexec, struct process *process)
 {
-    struct file *file;
-
-    while ((file = take_next(table, &first, last, only_cloexec)))
-        file_closed(table, file, process);
+    for (; find_next(table, &first, last, only_cloexec); first++)
+        slot_close(table, first, only_cloexec, process);
 }
 
 void fdtable_unref(struct fdtable *table, struct process *process)

@@ -19,7 +19,7 @@ static struct pipe *fifo_attach(struct node *node)
     if (!pipe)
         pipe = node->fifo = pipe_create(node);
     if (pipe) {
-        mutex_lock(&pipe->mutex);
+        pipe_lock(pipe);
         pipe->files++;
         mutex_unlock(&pipe->mutex);
     }
@@ -32,7 +32,7 @@ static void fifo_detach(struct node *node, struct pipe *pipe)
     bool last;
 
     mutex_lock(&node->mutex);
-    mutex_lock(&pipe->mutex);
+    pipe_lock(pipe);
     last = --pipe->files == 0;
     if (last)
         node->fifo = NULL;
@@ -80,7 +80,7 @@ int fifo_open(struct node *node, uint32_t flags, struct file **result)
     pipe = fifo_attach(node);
     if (!pipe)
         return -ENOMEM;
-    mutex_lock(&pipe->mutex);
+    pipe_lock(pipe);
     if (access == LINUX_O_WRONLY && (flags & LINUX_O_NONBLOCK) && !pipe->readers)
         error = -ENXIO;
     else if (!(file = pipe_file_create(pipe, flags)))

@@ -56,6 +56,11 @@ struct file_ops {
     /* A descriptor to it was closed by `process` (POSIX locks, flush). */
     void (*flush)(struct file *file, struct process *process);
     int (*set_flags)(struct file *file, uint32_t flags); /* fcntl F_SETFL may veto */
+    /*
+     * Programs may be using the file by its number, without the kernel (a pipe's ring): from hold(file, true) to hold(file, false)
+     * nobody does or begins to. Around everything that changes what a number or the file's flags mean. Nests. NULL: never so.
+     */
+    void (*hold)(struct file *file, bool on);
     void (*show_fdinfo)(struct file *file, char *buffer, size_t size);
     /* The last reference is gone. */
     void (*release)(struct file *file);
@@ -117,6 +122,7 @@ struct io {
     uint8_t *kernel;        /* kernel memory */
     size_t left;            /* bytes to go */
     uint32_t flags;         /* enum io_flags */
+    int32_t fd;             /* a plain read(2) or write(2) of this descriptor, which may be begun again; else -1 */
     struct linux_iovec inline_vectors[8];
 };
 enum io_flags { IO_NONBLOCK = 1, IO_APPEND = 2, IO_HIGH_PRIORITY = 4, IO_SYNC = 8, IO_DATA_SYNC = 16 };

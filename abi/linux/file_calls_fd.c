@@ -75,7 +75,7 @@ int64_t sys_dup2(int32_t fd, int32_t new_fd)
 
 enum { SETTABLE_FLAGS = LINUX_O_APPEND | LINUX_O_NONBLOCK | LINUX_O_ASYNC | LINUX_O_DIRECT | LINUX_O_NOATIME };
 
-static int flags_change(struct file *file, uint32_t set, uint32_t clear)
+static int flags_exchange(struct file *file, uint32_t set, uint32_t clear)
 {
     uint32_t old = atomic32_load_relaxed(&file->flags), fresh;
 
@@ -88,6 +88,16 @@ static int flags_change(struct file *file, uint32_t set, uint32_t clear)
         }
     } while (!atomic32_cas(&file->flags, &old, fresh));
     return 0;
+}
+
+static int flags_change(struct file *file, uint32_t set, uint32_t clear)
+{
+    if (file->ops->hold)
+        file->ops->hold(file, true);
+    int error = flags_exchange(file, set, clear);
+    if (file->ops->hold)
+        file->ops->hold(file, false);
+    return error;
 }
 
 static int set_status_flags(struct file *file, uint32_t flags)

@@ -72,6 +72,7 @@ static int64_t transfer_buffer(int fd, uaddr_t buffer, uint64_t size, enum direc
     if (size > INT64_MAX)
         return -EINVAL;
     io_init_user(&io, buffer, size);
+    io.fd = offset ? -1 : fd;
     return transfer(fd, &io, direction, offset);
 }
 

@@ -22,6 +22,7 @@ void io_init_user(struct io *io, uaddr_t buffer, size_t size)
     io->kernel = NULL;
     io->left = size;
     io->flags = 0;
+    io->fd = -1;
     io->inline_vectors[0] = (struct linux_iovec){.base = buffer, .length = size};
 }
 
@@ -33,6 +34,7 @@ void io_init_kernel(struct io *io, void *buffer, size_t size)
     io->kernel = buffer;
     io->left = size;
     io->flags = 0;
+    io->fd = -1;
 }
 
 /* Every length must be a valid ssize_t; the total is cut at IO_SIZE_MAX. */

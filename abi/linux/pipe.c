@@ -37,6 +37,7 @@ struct pipe *pipe_create(struct node *node)
     waitq_init(&pipe->write_waiters);
     waitq_init(&pipe->open_waiters);
     knote_list_init(&pipe->knotes);
+    pipe_ring_init(pipe);
     pipe->node = node ? object_ref(node) : NULL;
     pipe->inode = anon_inode_next();
     if (current_thread()) {
@@ -130,7 +131,10 @@ void pipe_unlock(struct pipe *pipe)
 
 static int end_sleep(struct pipe *pipe, struct waitq *waiters)
 {
-    return waitq_sleep(waiters, &pipe->mutex, DEADLINE_NEVER, WAIT_INTERRUPTIBLE) ? -ERESTARTSYS : 0;
+    int error = waitq_sleep(waiters, &pipe->mutex, DEADLINE_NEVER, WAIT_INTERRUPTIBLE) ? -ERESTARTSYS : 0;
+
+    pipe_recall_locked(pipe); /* made after this thread was taken off the queue and before it had the mutex */
+    return error;
 }
 
 int pipe_wait_readable_locked(struct pipe *pipe, bool nonblock)
@@ -215,7 +219,9 @@ static int64_t pipe_read(struct file *file, struct io *io, int64_t *position)
     (void)position;
     if (!io_left(io))
         return 0;
-    mutex_lock(&pipe->mutex);
+    result = pipe_enter(pipe, file, io, false);
+    if (result)
+        return result;
     result = pipe_wait_readable_locked(pipe, file_nonblocking(file) || (io->flags & IO_NONBLOCK));
     if (result > 0)
         result = pipe_take_locked(pipe, io);
@@ -290,7 +296,9 @@ static int64_t pipe_write(struct file *file, struct io *io, int64_t *position)
     (void)position;
     if (!io_left(io))
         return 0;
-    mutex_lock(&pipe->mutex);
+    result = pipe_enter(pipe, file, io, true);
+    if (result)
+        return result;
     result = pipe_write_locked(pipe, io, file_nonblocking(file) || (io->flags & IO_NONBLOCK), packet);
     dead = !pipe->readers;
     pipe_unlock(pipe);
@@ -307,7 +315,7 @@ static uint32_t pipe_poll(struct file *file)
     struct pipe *pipe = file->data;
     uint32_t events = 0;
 
-    mutex_lock(&pipe->mutex);
+    pipe_lock(pipe);
     if (file_readable(file)) {
         if (!pipe_empty(pipe))
             events |= READ_EVENTS;
@@ -338,7 +346,7 @@ static int64_t pipe_ioctl(struct file *file, uint32_t command, uaddr_t argument)
 
     if (command != FIONREAD)
         return -ENOTTY;
-    mutex_lock(&pipe->mutex);
+    pipe_lock(pipe);
     for (uint32_t i = pipe->tail; i != pipe->head; i++)
         bytes += pipe_slot_at(pipe, i)->length;
     mutex_unlock(&pipe->mutex);
@@ -393,7 +401,7 @@ static void pipe_release(struct file *file)
 
     if (node)
         mutex_lock(&node->mutex);
-    mutex_lock(&pipe->mutex);
+    pipe_lock(pipe);
     last = pipe_count_out_locked(pipe, atomic32_load_relaxed(&file->flags));
     mutex_unlock(&pipe->mutex);
     if (last && node)
@@ -412,6 +420,7 @@ static const struct file_ops pipe_file_ops = {
     .knotes = pipe_knotes,
     .ioctl = pipe_ioctl,
     .stat = pipe_stat,
+    .hold = pipe_hold,
     .release = pipe_release,
 };
 

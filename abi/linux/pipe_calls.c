@@ -13,7 +13,7 @@ int pipe_open_both(uint32_t flags, struct file *ends[2])
 
     if (!pipe)
         return -ENOMEM;
-    mutex_lock(&pipe->mutex);
+    pipe_lock(pipe);
     ends[0] = pipe_file_create(pipe, LINUX_O_RDONLY | flags);
     ends[1] = ends[0] ? pipe_file_create(pipe, LINUX_O_WRONLY | flags) : NULL;
     mutex_unlock(&pipe->mutex);
@@ -99,7 +99,7 @@ int64_t pipe_set_size(struct file *file, uint64_t size)
         rounded *= 2;
     if (rounded > PIPE_SIZE_UNPRIVILEGED && rounded > (uint64_t)pipe->slot_count * PAGE_SIZE && !capable(LINUX_CAP_SYS_RESOURCE))
         return -EPERM;
-    mutex_lock(&pipe->mutex);
+    pipe_lock(pipe);
     error = pipe_resize_locked(pipe, rounded / PAGE_SIZE);
     pipe_unlock(pipe);
     return error ? error : (int64_t)rounded;

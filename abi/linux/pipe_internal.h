@@ -4,6 +4,9 @@
  * A pipe is a ring of slots, each a page or a part of one; head and tail run freely. Who reads or writes
  * holds the mutex, also while user memory is copied. splice moves data between a pipe and a file that may
  * block: it *claims* the pipe's reading (or writing) end, drops the mutex, and others wait meanwhile.
+ *
+ * A busy pipe's contents may be in a ring that programs use without the kernel (pipe_ring.c). All that looks at the pipe begins with
+ * pipe_lock, which takes the ring back; only a plain read or write begins with pipe_enter, which may leave it.
  */
 #ifndef ABI_LINUX_PIPE_INTERNAL_H
 #define ABI_LINUX_PIPE_INTERNAL_H
@@ -35,6 +38,10 @@ struct pipe {
     uint32_t reader_opens, writer_opens; /* so many there ever were: for fifo_open */
     uint32_t files;                      /* open files and openings under way: the pipe dies with the last */
     bool read_claimed, write_claimed;    /* by splice */
+    struct body_ring *ring; /* the contents are there, and nobody waits or watches here; else NULL */
+    uint8_t *ring_pages[PIPE_SLOTS_DEFAULT]; /* with a ring: room for what comes back from it */
+    uint32_t quiet, quiet_wanted; /* plain calls in a row; how many make a ring worth while */
+    uint32_t held;                /* no ring now: see file_ops.hold */
     struct waitq read_waiters, write_waiters, open_waiters;
     struct knote_list knotes;
 
@@ -58,6 +65,16 @@ struct file *pipe_file_create(struct pipe *pipe, uint32_t flags);
 void pipe_count_in_locked(struct pipe *pipe, uint32_t flags);
 /* The other way; wakes whom it concerns. True when it was the last. */
 bool pipe_count_out_locked(struct pipe *pipe, uint32_t flags);
+
+/* Locks, with the contents in the kernel: whatever else uses the pipe comes first through here. */
+void pipe_lock(struct pipe *pipe);
+void pipe_lock_pair(struct pipe *one, struct pipe *other);
+/* The same with the mutex held already, after it was dropped with nothing claimed. */
+void pipe_recall_locked(struct pipe *pipe);
+/* For a read or write: as pipe_lock, and 0; or it is to be done in the ring: unlocked, what the call returns. May suspend. */
+int pipe_enter(struct pipe *pipe, struct file *file, const struct io *io, bool writes);
+void pipe_hold(struct file *file, bool on);
+void pipe_ring_init(struct pipe *pipe);
 
 /* Unlocks, then wakes one reader and one writer that can go on now. */
 void pipe_unlock(struct pipe *pipe);

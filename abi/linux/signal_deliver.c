@@ -191,8 +191,10 @@ static NOINLINE void deliver_slowly(struct lthread *thread, struct user_entry *e
 void signal_deliver(struct lthread *thread, struct user_entry *entry)
 {
     bool restart = entry->kind == USER_CALL && entry->result <= -ERESTARTSYS && entry->result >= -ERESTART_RESTARTBLOCK;
-    if (LIKELY(!atomic32_load_acquire(&thread->thread->interrupts) && !restart && !thread->signals.restore_mask &&
-               !thread->regs_changed))
+    bool nothing = !atomic32_load_acquire(&thread->thread->interrupts) && !thread->signals.restore_mask && !thread->regs_changed;
+    if (LIKELY(nothing && !restart))
+        return;
+    if (nothing && entry->result == -ERESTARTNOINTR && body_user_repeat(thread->thread))
         return;
     deliver_slowly(thread, entry);
 }

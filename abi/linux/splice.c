@@ -42,7 +42,7 @@ static int64_t pipe_to_file(struct pipe *pipe, struct file *out, int64_t *positi
 {
     int64_t total = 0, moved;
 
-    mutex_lock(&pipe->mutex);
+    pipe_lock(pipe);
     moved = pipe_wait_readable_locked(pipe, nonblock);
     if (moved > 0) {
         pipe->read_claimed = true;
@@ -92,7 +92,7 @@ static int64_t file_to_pipe(struct pipe *pipe, struct file *in, int64_t *positio
 {
     int64_t total = 0, moved;
 
-    mutex_lock(&pipe->mutex);
+    pipe_lock(pipe);
     moved = pipe_wait_writable_locked(pipe, nonblock);
     if (moved > 0) {
         pipe->write_claimed = true;
@@ -126,17 +126,17 @@ static int both_lock(struct pipe *from, struct pipe *to, bool nonblock)
     for (;;) {
         int result;
 
-        mutex_lock(&from->mutex);
+        pipe_lock(from);
         result = pipe_wait_readable_locked(from, nonblock);
         pipe_unlock(from);
         if (result <= 0)
             return result;
-        mutex_lock(&to->mutex);
+        pipe_lock(to);
         result = pipe_wait_writable_locked(to, nonblock);
         pipe_unlock(to);
         if (result <= 0)
             return result;
-        mutex_lock_pair(&from->mutex, &to->mutex);
+        pipe_lock_pair(from, to);
         if (!pipe_empty(from) && !from->read_claimed && to->readers && !pipe_full(to) && !to->write_claimed)
             return 1;
         mutex_unlock_pair(&from->mutex, &to->mutex);

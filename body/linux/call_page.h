@@ -35,6 +35,7 @@
 #define STUB_AREAS_BASE 0x6ffa00000000ul
 #define STUB_AREA_SIZE (64ul << 10)
 #define CALL_PAGES_BASE 0x6ffc00000000ul
+#define STUB_RINGS_BASE 0x6ffd00000000ul  /* pipes that the stubs read and write by themselves */
 #define KERNEL_PAGE_BASE 0x6ffe00000000ul /* read-only, shared by all clients */
 
 /*
@@ -121,6 +122,33 @@ struct stub_command {
 #define SLOT_QUICK_CYCLES 250000u /* about 100 us: a few times what waking an idle CPU costs */
 #define STUB_FD_REGISTERS 16
 
+/* --- rings (docs/pipe-rings.md) ------------------------------------------------------------------------ */
+
+#define RING_BYTES 65536u
+#define RING_DATA_OFFSET 4096u
+#define RING_SIZE (RING_DATA_OFFSET + RING_BYTES)
+#define RING_STRIDE (128ul << 10)
+#define RING_PLACES 16u /* where a client has rings: STUB_RINGS_BASE + place * RING_STRIDE */
+#define RING_ENTRIES 4u /* a thread's */
+#define RING_ATOMIC 4096u /* PIPE_BUF: a write of so many bytes is whole */
+
+/* An entry: the descriptor and 1, what may be done to it, in which place its ring is. */
+#define RING_ENTRY_WRITES (1ul << 32)
+#define RING_ENTRY_KEY 0x1fffffffful
+#define RING_ENTRY_PLACE_SHIFT 40
+#define RING_REVOKED 1ul /* in head and tail, which count bytes in steps of RING_STEP */
+#define RING_STEP 2ul
+
+/* What anybody who has the pipe can write, whichever end it has. The data follow at RING_DATA_OFFSET. */
+struct ring_header {
+    uint64_t head; /* written so far; readers sleep on its low half */
+    uint32_t readers_asleep;
+    uint64_t tail __attribute__((aligned(64))); /* read so far; writers sleep on its low half */
+    uint32_t writers_asleep;
+    uint32_t writing __attribute__((aligned(64))); /* a writer is at work */
+};
+_Static_assert(sizeof(struct ring_header) <= RING_DATA_OFFSET, "the header is one page");
+
 struct call_slot {
     /* The hot line: everything an ordinary call moves. */
     uint32_t state;
@@ -131,6 +159,8 @@ struct call_slot {
     uint32_t polled __attribute__((aligned(64))); /* the server looks at state by itself, on this CPU (+ 1): no doorbell needed */
     uint32_t blocked;                              /* the call will take long: do not spin */
     uint32_t command_count;
+    uint32_t repeat; /* with SLOT_ANSWERED: the call is to be made again, from its beginning in the stub */
+    uint64_t rings[RING_ENTRIES]; /* descriptors that may be used in a ring, 0: none; the server takes them away at any time */
     /* Written by the client. */
     uint64_t rip __attribute__((aligned(64)));
     uint64_t rsp, eflags;
@@ -174,6 +204,7 @@ struct call_pages_header {
     /* Written by the client: threads that wait for private futexes without the kernel (stub/futex.c), by the same hash; all. */
     uint32_t sleepers[256];
     uint32_t asleep, sleepers_moved;
+    uint32_t ring_users[RING_PLACES]; /* written by the client: threads that are in the ring there */
 };
 _Static_assert(sizeof(struct call_pages_header) <= CALL_PAGES_HEADER_SIZE, "the header is one page");
 

@@ -64,6 +64,7 @@ static struct client *client_new(void)
     atomic32_store_relaxed(&client->references, 1);
     spinlock_init(&client->lock, RANK_BODY);
     mutex_init(&client->rewriting, RANK_BODY_SLEEPING);
+    mutex_init(&client->passing, RANK_BODY_SLEEPING);
     list_init(&client->processes);
     list_init(&client->pool_link);
     waitq_init(&client->ready);
@@ -144,6 +145,7 @@ static void client_free(struct async_work *work)
     host_watch_remove(&client->socket_watch);
     KASSERT(list_empty(&client->processes) && !client->first);
     socket_ready(&client->socket_watch, 0); /* a hello that nobody has read yet: nothing would end that process */
+    rings_free_client(client);
     if (client->doorbell >= 0)
         close(client->doorbell);
     if (client->socket >= 0)
@@ -583,6 +585,7 @@ struct user_thread *client_add_thread_at(struct client *client, struct thread *t
     }
     client_ref(client);
     user->slot->robust_set = 0;
+    rings_begin(user);
     spin_lock(&client->lock);
     if (index == 0 && !list_empty(&client->processes)) /* from the pool: it has said hello */
         user->process = LIST_ENTRY(client->processes.next, struct host_process, link);
@@ -617,6 +620,7 @@ struct user_thread *client_add_thread(struct client *client, struct thread *thre
 void client_remove_thread(struct user_thread *user)
 {
     struct client *client = user->client;
+    rings_leave(user);
     spin_lock(&client->lock);
     client->threads[user->index / SLOTS_PER_BLOCK][user->index % SLOTS_PER_BLOCK] = NULL;
     client->slots_used[user->index / 64] &= ~(1ull << (user->index % 64));

@@ -83,6 +83,11 @@ struct user_thread {
     struct atomic32 polled, blocked; /* what the slot's words say, as the server left them */
     int32_t inner_tid;        /* in the sandbox's pid namespace */
     struct atomic32 outer_tid; /* in the server's: found when first needed */
+    bool repeat;              /* the call is to be made again by the stub */
+    /* rings.c, under its lock: what the slot's words say, as the server left them */
+    uint64_t ring_entries[RING_ENTRIES];
+    uint32_t ring_next;
+    uint32_t rings_lent;      /* how many rings know it */
 };
 
 #define SLOTS_PER_BLOCK 64u
@@ -102,6 +107,11 @@ struct client {
     struct host_watch socket_watch, doorbell_watch;
     struct waitq ready;         /* waiters for the first hello */
     struct mutex rewriting;     /* one rewrite at a time in one address space */
+    struct mutex passing;       /* descriptors are on their way through the socket; inside aspace->mutex, or a fork's */
+    struct ring_place {
+        struct body_ring *ring; /* referenced */
+        bool mapped;
+    } places[RING_PLACES];      /* under the lock of rings.c */
     struct atomic32 ready_pid;  /* of the first host process: 0 before its hello */
     struct atomic32 hung_up;    /* its socket's other end is gone */
     struct list pool_link;
@@ -227,6 +237,12 @@ void user_learn_fp_size(const struct client *client);
 /* sleepers.c */
 /* How many of its threads wait without the kernel, as the client says: a hint. */
 uint32_t client_asleep(const struct client *client);
+
+/* rings.c */
+/* The thread's user side goes, or begins: it has no descriptors in rings. */
+void rings_leave(struct user_thread *user);
+void rings_begin(struct user_thread *user);
+void rings_free_client(struct client *client);
 
 /* sandbox.c */
 int sandbox_start(const char **why);

@@ -49,7 +49,7 @@ int host_run(void (*first)(void *argument), void *argument);
 void host_stop(int status);
 
 struct host_statistics {
-    uint64_t calls_served, calls_by_page_poll, doorbells, s2c_rounds, traps, sites_rewritten, kicks, pulls, host_calls_pooled;
+    uint64_t calls_served, calls_by_page_poll, doorbells, s2c_rounds, traps, sites_rewritten, kicks, pulls, rings, host_calls_pooled;
 };
 void host_statistics_read(struct host_statistics *statistics);
 

@@ -91,6 +91,35 @@ static void publish_registers(struct user_thread *user)
     slot->r11 = regs->r11;
 }
 
+/* The ABI's work, and what comes of it, in the slot. */
+static struct user_thread *enter(struct thread *thread, struct user_entry *entry)
+{
+    user_enter(thread, entry);
+    struct user_thread *user = thread->user; /* exec may have replaced it */
+    if (user->repeat)
+        user->slot->rax = user->regs.rax = entry->number;
+    else if (entry->kind == USER_CALL && !user->regs_set)
+        user->slot->rax = user->regs.rax = (uint64_t)entry->result; /* both: an interrupt on the way out asks for the registers */
+    return user;
+}
+
+/* What the thread enters with when it turns round on its way out. A call that was to be made again is, here. */
+static void decode_again(struct user_thread *user, struct user_entry *entry)
+{
+    if (!atomic32_load(&user->lost) && user->repeat)
+        decode(user, entry);
+    else
+        entry->kind = atomic32_load(&user->lost) ? USER_LOST : USER_INTERRUPT;
+    user->repeat = false;
+}
+
+bool body_user_repeat(struct thread *thread)
+{
+    struct user_thread *user = thread->user;
+    user->repeat = !user->trapped && !user->regs_set;
+    return user->repeat;
+}
+
 NORETURN static void user_resume(struct user_thread *user)
 {
     struct thread *thread = user->thread;
@@ -105,10 +134,14 @@ NORETURN static void user_resume(struct user_thread *user)
         if (UNLIKELY(thread_interrupted(thread) || atomic32_load(&user->lost))) {
             mode_stay_in_kernel(user);
             atomic32_sub(&users_running, 1);
-            struct user_entry entry = {.kind = atomic32_load(&user->lost) ? USER_LOST : USER_INTERRUPT};
-            user_enter(thread, &entry);
-            user = thread->user;
+            struct user_entry entry = {0};
+            decode_again(user, &entry);
+            user = enter(thread, &entry);
             continue;
+        }
+        if (user->repeat) {
+            user->slot->repeat = 1;
+            user->repeat = false;
         }
         uint32_t spin = running - client_asleep(user->client) < loop_cpus ? CLIENT_SPIN_TURNS : 0;
         if (UNLIKELY(__atomic_load_n(&kernel_page->spin, __ATOMIC_RELAXED) != spin && loop_cpus > 1))
@@ -140,11 +173,7 @@ void body_user_entry(UNUSED void *argument)
                 rewrite(user);
         }
     }
-    user_enter(thread, &entry);
-    user = thread->user; /* exec may have replaced it */
-    if (entry.kind == USER_CALL && !user->regs_set)
-        user->slot->rax = user->regs.rax = (uint64_t)entry.result; /* both: an interrupt on the way out asks for the registers */
-    user_resume(user);
+    user_resume(enter(thread, &entry));
 }
 
 /* The page must be private and not writable: rewriting a shared page would change the file for everybody. */
@@ -380,15 +409,17 @@ static int clone_thread(struct user_thread *parent, struct thread *child, bool v
 static int64_t fork_by_stub(struct user_thread *parent, const int remote[3], uint64_t nonce, const struct user_word *word)
 {
     uint32_t first = command_trap(parent);
+    mutex_lock(&parent->client->passing);
     int error = sandbox_send_fds(parent->client->socket, ZYGOTE_SPAWN, remote, 3);
-    if (error)
-        return error;
-    command_at(parent, first, STUB_RECEIVE_FDS);
-    struct stub_command *command = command_at(parent, first + 1, STUB_FORK);
-    command->arguments[0] = nonce;
-    command->arguments[1] = word ? word->address : 0;
-    command->arguments[2] = word ? word->value : 0;
-    error = run_trapped(parent, first, 2);
+    if (!error) {
+        command_at(parent, first, STUB_RECEIVE_FDS);
+        struct stub_command *command = command_at(parent, first + 1, STUB_FORK);
+        command->arguments[0] = nonce;
+        command->arguments[1] = word ? word->address : 0;
+        command->arguments[2] = word ? word->value : 0;
+        error = run_trapped(parent, first, 2);
+    }
+    mutex_unlock(&parent->client->passing);
     return error ? error : command_result(parent, first + 1);
 }
 

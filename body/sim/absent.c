@@ -29,6 +29,15 @@ int64_t body_user_futex_wake(uaddr_t address UNUSED, uint32_t count UNUSED, uint
 int64_t body_user_futex_requeue(uaddr_t from UNUSED, uaddr_t to UNUSED, uint32_t wake UNUSED, uint32_t move UNUSED) { return 0; }
 
 bool body_user_asleep(struct thread *thread UNUSED) { return false; }
+bool body_user_repeat(struct thread *thread UNUSED) { return false; }
+bool body_ring_possible(void) { return false; }
+struct body_ring *body_ring_create(void) { return NULL; }
+struct body_ring *body_ring_ref(struct body_ring *ring) { return ring; }
+void body_ring_unref(struct body_ring *ring UNUSED) {}
+bool body_ring_map(struct body_ring *ring UNUSED) { return false; }
+bool body_ring_lend(struct body_ring *ring UNUSED, int fd UNUSED, bool writes UNUSED) { return false; }
+uint32_t body_ring_recall(struct body_ring *ring UNUSED) { return 0; }
+void body_ring_read(struct body_ring *ring UNUSED, uint32_t offset UNUSED, void *to UNUSED, uint32_t size UNUSED) {}
 void body_user_kick(struct thread *thread UNUSED) {}
 bool body_user_robust_list(struct thread *thread UNUSED, uaddr_t *head UNUSED) { return false; }
 void body_user_robust_forget(struct thread *thread UNUSED) {}

@@ -504,11 +504,21 @@ int stub_fast_call(struct call_slot *slot)
         if (futex_call_local(self, &call))
             return 0;
     }
+    if (slot->rax <= SYS_WRITE && ring_call(self, slot))
+        return 0;
     fill_windows(slot);
     post(self, slot, SLOT_KIND_CALL);
     for (;;) {
         uint32_t state = wait_answer(slot);
         take_answer(slot);
+        if (state != SLOT_COMMAND && slot->repeat) {
+            slot->repeat = 0;
+            if (slot->rax <= SYS_WRITE && ring_call(self, slot))
+                return 0;
+            fill_windows(slot);
+            post(self, slot, SLOT_KIND_CALL);
+            continue;
+        }
         if (state != SLOT_COMMAND)
             return 0;
         if (slot->commands[0].operation == STUB_TRAP)

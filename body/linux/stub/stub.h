@@ -121,6 +121,9 @@ struct futex_call {
 int futex_call_local(struct stub_thread *self, const struct futex_call *call);
 int futex_word_differs(uint64_t address, uint32_t value);
 
+/* ring.c: 1 when a read or write was done in a ring, its result in the slot. May sleep. */
+int ring_call(struct stub_thread *self, struct call_slot *slot);
+
 /* The thread's record: its area holds the stack this runs on. */
 static inline struct stub_thread *stub_self(void)
 {

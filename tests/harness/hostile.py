@@ -21,7 +21,7 @@ from .world import World, kill_session
 MODES = {
     "gates": [], "clone": [], "block": [], "swallow": [], "garbage": [], "calls": [], "flood": [], "legacy": [], "scribble": [],
     "map-over": [], "tear-down": [], "unmap": [], "fork": ["--pids", "64"], "stolen-forks": ["--pids", "32"],
-    "memory": ["--memory", "64M"], "elf": [],
+    "memory": ["--memory", "64M"], "elf": [], "rings": [],
 }
 
 

@@ -24,6 +24,7 @@ static const struct mode {
     {"scribble", attack_scribble, true},     {"map-over", attack_map_over, true},   {"tear-down", attack_tear_down, true},
     {"unmap", attack_unmap, false},          {"memory", attack_memory, false},      {"gate-memory", attack_gate_memory, true},
     {"fork", attack_fork, false},            {"stolen-forks", attack_stolen_forks, false}, {"elf", attack_elf, true},
+    {"rings", attack_rings, true},
 };
 
 uint64_t random_next(uint64_t *state)

@@ -84,6 +84,7 @@ int attack_memory(const struct attack *attack);
 int attack_gate_memory(const struct attack *attack);
 int attack_fork(const struct attack *attack);
 int attack_stolen_forks(const struct attack *attack);
+int attack_rings(const struct attack *attack);
 int attack_elf(const struct attack *attack);
 
 #endif

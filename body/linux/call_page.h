@@ -143,8 +143,10 @@ struct stub_command {
 struct ring_header {
     uint64_t head; /* written so far; readers sleep on its low half */
     uint32_t readers_asleep;
+    uint32_t writer_cpu; /* where the last writer ran, + 1: a hint */
     uint64_t tail __attribute__((aligned(64))); /* read so far; writers sleep on its low half */
     uint32_t writers_asleep;
+    uint32_t reader_cpu;
     uint32_t writing __attribute__((aligned(64))); /* a writer is at work */
 };
 _Static_assert(sizeof(struct ring_header) <= RING_DATA_OFFSET, "the header is one page");

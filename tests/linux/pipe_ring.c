@@ -185,6 +185,9 @@ static void waited_for(void)
         CHECK(epoll_wait(epoll, &event, 1, 10000) == 1);
         CHECK(read(from[0], block, sizeof block) == 9);
     }
+    warm(); /* watched, but only read for a while */
+    order(9);
+    CHECK(epoll_wait(epoll, &event, 1, 10000) == 1 && read(from[0], block, sizeof block) == 9);
     close(epoll);
     warm();
     end();
@@ -710,6 +713,29 @@ static void many_readers(void)
     close(items[0]);
 }
 
+static void *read_quota(void *argument)
+{
+    unsigned item;
+    for (unsigned i = 0; i < ITEMS / READERS; i++)
+        CHECK(read(items[0], &item, sizeof item) == sizeof item);
+    return argument;
+}
+
+/* Who stops reading leaves the rest to the others, wherever they wait. */
+static void readers_that_stop(void)
+{
+    pthread_t threads[READERS];
+    CHECK(pipe(items) == 0);
+    for (int i = 0; i < READERS; i++)
+        CHECK(pthread_create(&threads[i], NULL, read_quota, NULL) == 0);
+    for (unsigned i = 1; i <= ITEMS; i++)
+        CHECK(write(items[1], &i, sizeof i) == sizeof i);
+    for (int i = 0; i < READERS; i++)
+        pthread_join(threads[i], NULL);
+    close(items[0]);
+    close(items[1]);
+}
+
 static int shared_fd, ready[2], gone[2];
 
 static void *write_by_number(void *unused)
@@ -779,6 +805,7 @@ int main(int argc, char **argv)
     whole_records(true);
     many_pipes();
     many_readers();
+    readers_that_stop();
     closed_by_another();
     return 0;
 }

@@ -24,6 +24,9 @@
 #define FUTEX_WAKE 1
 #define SYS_FUTEX 202
 #define EVERYBODY 0x7fffffff
+#define SPIN_CYCLES 120000u /* about 50 us: what waking a thread on another, idle CPU takes */
+#define LUCK_MAX 8u
+#define LUCK_PROBE 16u
 #define TRIES 64 /* how often others may get in between before the kernel is asked */
 
 static struct call_pages_header *const header = (void *)CALL_PAGES_BASE;
@@ -52,11 +55,37 @@ static void wake(uint64_t *word, const uint32_t *asleep)
         host_call6(SYS_FUTEX, (long)word, FUTEX_WAKE, EVERYBODY, 0, 0, 0);
 }
 
+/*
+ * A partner that runs on another CPU may answer sooner than this thread could be woken: so it is waited for, as long as a wake-up
+ * takes, by threads that have been lucky with that; the others try now and then. True: the word has moved.
+ */
+static int spin_on(struct stub_thread *self, const uint64_t *word, uint64_t value, uint32_t partner_cpu)
+{
+    if (partner_cpu == 0 || partner_cpu == current_cpu_hint() + 1)
+        return 0;
+    if (self->ring_luck == 0 && ++self->ring_denied < LUCK_PROBE)
+        return 0;
+    self->ring_denied = 0;
+    for (uint64_t begin = __builtin_ia32_rdtsc(); __builtin_ia32_rdtsc() - begin < SPIN_CYCLES && !self->pending;) {
+        for (int turn = 0; turn < 16; turn++) {
+            if (load(word) != value) {
+                self->ring_luck = self->ring_luck < LUCK_MAX ? self->ring_luck + 1 : LUCK_MAX;
+                return 1;
+            }
+            __builtin_ia32_pause();
+        }
+    }
+    self->ring_luck = self->ring_luck > 2 ? self->ring_luck - 2 : 0;
+    return 0;
+}
+
 /* Until the word has moved on from what it was. 0, or the kernel is to be asked. */
-static int sleep_on(const struct visit *visit, uint64_t *word, uint64_t value, uint32_t *asleep)
+static int sleep_on(const struct visit *visit, uint64_t *word, uint64_t value, uint32_t *asleep, uint32_t partner_cpu)
 {
     struct stub_thread *self = visit->self;
     long result = -4;
+    if (spin_on(self, word, value, partner_cpu))
+        return 0;
     __atomic_store_n(&self->slot->asleep, 1, __ATOMIC_SEQ_CST);
     __atomic_fetch_add(&header->asleep, 1, __ATOMIC_RELAXED);
     __atomic_fetch_add(asleep, 1, __ATOMIC_SEQ_CST);
@@ -81,6 +110,13 @@ static long copy(const struct visit *visit, uint64_t position, uint64_t size, in
     return stub_copy(visit->buffer, data + at, first) || stub_copy(visit->buffer + first, data, size - first);
 }
 
+static void note_cpu(uint32_t *place)
+{
+    uint32_t cpu = current_cpu_hint() + 1;
+    if (*place != cpu)
+        *place = cpu;
+}
+
 /* Bytes, or -1: the kernel is to be asked. */
 static long read_ring(const struct visit *visit)
 {
@@ -91,7 +127,7 @@ static long read_ring(const struct visit *visit)
             return -1;
         if (there == 0) {
             tries = 0;
-            if (sleep_on(visit, &ring->head, head, &ring->readers_asleep))
+            if (sleep_on(visit, &ring->head, head, &ring->readers_asleep, ring->writer_cpu))
                 return -1;
             continue;
         }
@@ -102,6 +138,7 @@ static long read_ring(const struct visit *visit)
             return -1;
         if (!publish(&ring->tail, tail, size))
             continue;
+        note_cpu(&ring->reader_cpu);
         if ((load(&ring->head) - tail) / RING_STEP - size <= RING_BYTES - RING_ATOMIC)
             wake(&ring->tail, &ring->writers_asleep);
         return (long)size;
@@ -145,10 +182,12 @@ static long write_ring(const struct visit *visit)
         long written = write_alone(visit, &tail);
         __atomic_store_n(&ring->writing, 0, __ATOMIC_SEQ_CST);
         if (written > 0)
+            note_cpu(&ring->writer_cpu);
+        if (written > 0)
             wake(&ring->head, &ring->readers_asleep);
         if (written)
             return written;
-        if (visit->size > RING_ATOMIC || sleep_on(visit, &ring->tail, tail, &ring->writers_asleep))
+        if (visit->size > RING_ATOMIC || sleep_on(visit, &ring->tail, tail, &ring->writers_asleep, ring->reader_cpu))
             return -1;
     }
 }

@@ -65,6 +65,7 @@ struct stub_thread {
     uint32_t index;
     uint64_t scratch;
     uint64_t result; /* rax as the last handler returned with: see rewrite.c */
+    uint32_t ring_luck, ring_denied; /* how well spinning in rings has paid off; sleeps without it since */
     uint32_t hello; /* this thread is a new host process and has to say so */
     int fds[STUB_FD_REGISTERS];
     uint32_t fd_count;

@@ -296,21 +296,6 @@ void body_user_kick(struct thread *thread)
     spin_unlock(&user_lock);
 }
 
-/* All waits for futex words are the kernel's. */
-int64_t body_user_futex_wake(UNUSED uaddr_t address, UNUSED uint32_t count, UNUSED uint32_t bitset) { return 0; }
-
-int64_t body_user_futex_requeue(UNUSED uaddr_t from, UNUSED uaddr_t to, UNUSED uint32_t wake, UNUSED uint32_t move) { return 0; }
-
-bool body_user_asleep(UNUSED struct thread *thread) { return false; }
-bool body_user_robust_list(UNUSED struct thread *thread, UNUSED uaddr_t *head) { return false; }
-void body_user_robust_forget(UNUSED struct thread *thread) {}
-
-/* Programs have no descriptors of this body's. */
-int64_t body_channel_open(UNUSED int (*open)(struct kqchan_link *link, struct kqchan **made, void *context), UNUSED void *context)
-{
-    return -ENOSYS;
-}
-
 /* What the thread did in the kernel is not counted apart. */
 void body_user_cpu_time(struct thread *thread, uint64_t *user_ns, uint64_t *system_ns)
 {

@@ -177,17 +177,55 @@ static void waited_for(void)
         if (i % 100 == 0)
             warm();
     }
+    warm();
+    end();
+}
+
+static volatile bool last_order;
+
+/* Asleep here while others read what it is told of, and then they do not. */
+static void *see_last(void *epoll)
+{
+    struct epoll_event event;
+    bool last = false;
+    while (!last) {
+        CHECK(epoll_wait(*(int *)epoll, &event, 1, -1) == 1);
+        last = last_order;
+    }
+    return NULL;
+}
+
+static void watched_by_another(void)
+{
+    pthread_t thread;
+    begin();
+    int epoll = epoll_create1(0);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+    CHECK(epoll_ctl(epoll, EPOLL_CTL_ADD, from[0], &event) == 0);
+    CHECK(pthread_create(&thread, NULL, see_last, &epoll) == 0);
+    warm();
+    warm();
+    last_order = true;
+    order(9);
+    pthread_join(thread, NULL);
+    CHECK(read(from[0], block, sizeof block) == 9);
+    close(epoll);
+    end();
+}
+
+static void watched(void)
+{
+    begin();
     int epoll = epoll_create1(0);
     struct epoll_event event = {.events = EPOLLIN};
     CHECK(epoll_ctl(epoll, EPOLL_CTL_ADD, from[0], &event) == 0);
     for (int i = 0; i < 300; i++) {
+        if (i % 100 == 0)
+            warm(), warm(); /* watched, but only read for a while */
         order(9);
         CHECK(epoll_wait(epoll, &event, 1, 10000) == 1);
         CHECK(read(from[0], block, sizeof block) == 9);
     }
-    warm(); /* watched, but only read for a while */
-    order(9);
-    CHECK(epoll_wait(epoll, &event, 1, 10000) == 1 && read(from[0], block, sizeof block) == 9);
     close(epoll);
     warm();
     end();
@@ -783,6 +821,8 @@ int main(int argc, char **argv)
         return go_on(argv);
     looked_at();
     waited_for();
+    watched();
+    watched_by_another();
     made_nonblocking();
     resized();
     in_vectors();

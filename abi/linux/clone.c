@@ -370,11 +370,9 @@ static int build_process(const struct clone_request *request, struct lthread **r
         return -ENOMEM;
     }
     *aspace = share ? object_ref(self->process->mm->aspace) : aspace_create_bare();
-    process->task = *aspace ? task_create(*aspace) : NULL;
-    if (!process->task)
-        return -ENOMEM;
-    process->task->abi = process;
-    int error = copy_process_parts(request, process, self->process);
+    int error = *aspace ? process_make_task(process, *aspace) : -ENOMEM;
+    if (!error)
+        error = copy_process_parts(request, process, self->process);
     if (!error)
         error = handle_table_clone(&process->task->handles, &self->process->task->handles);
     if (!error)
@@ -406,6 +404,15 @@ static void watch_limit(struct process *process)
 {
     if (process->limits[LINUX_RLIMIT_CPU].current != UINT64_MAX && !cpu_limit_prepare(process))
         cpu_limit_changed(process);
+}
+
+/* It is there for good, and does not run yet: who follows its parent is its watcher before anything happens to it. */
+static void announce_fork(struct process *child)
+{
+    struct process *parent = current_process();
+
+    task_post(parent->watched,
+              &(struct task_event){.kind = TASK_FORK, .data = parent->pid, .child = child->watched, .child_ident = (uint64_t)child->pid});
 }
 
 static int64_t clone_process(const struct clone_request *request, struct vfork_wait *wait)
@@ -447,6 +454,7 @@ static int64_t clone_process(const struct clone_request *request, struct vfork_w
     object_unref(aspace);
     int32_t pid = child->tid;
     watch_limit(child->process);
+    announce_fork(child->process);
     start(child);
     object_unref(child);
     return pid;

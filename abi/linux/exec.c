@@ -104,6 +104,7 @@ static int change_over(struct lthread *self, struct exec_image *image)
     if (image->secure)
         self->personality &= ~(uint32_t)LINUX_PERSONALITY_NO_RANDOMIZE;
     note_in_tree(process, image->secure);
+    task_post(process->watched, &(struct task_event){.kind = TASK_EXEC});
     vfork_release(self); /* the parent goes on, and finds everything done that it can see */
     arch_regs_start(&regs, image->entry, image->stack);
     body_user_set_regs(self->thread, &regs);

@@ -123,15 +123,14 @@ static int make_user_side(struct lthread *thread, struct exec_image *image)
     struct process *process = thread->process;
     struct user_regs regs;
 
-    process->task = task_create(image->aspace);
-    if (!process->task)
-        return -ENOMEM;
-    process->task->abi = process;
+    int error = process_make_task(process, image->aspace);
+    if (error)
+        return error;
     process->mm = object_ref(image->mm);
     memcpy(thread->name, image->comm, sizeof thread->name);
     object_unref(thread->cred);
     thread->cred = object_ref(image->cred);
-    int error = lthread_make_thread(thread, process->task);
+    error = lthread_make_thread(thread, process->task);
     if (!error)
         error = body_user_create(thread->thread, image->aspace);
     if (error)

@@ -30,6 +30,7 @@ static void process_destroy(struct object *object)
         signals_destroy(process);
     object_unref(process->tty);
     object_unref(process->task);
+    object_unref(process->watched);
     kfree(process);
 }
 
@@ -59,6 +60,16 @@ struct process *process_create(void)
     process->start_time = body_now();
     process->exit_signal = LINUX_SIGCHLD;
     return process;
+}
+
+int process_make_task(struct process *process, struct aspace *aspace)
+{
+    process->task = task_create(aspace);
+    if (!process->task)
+        return -ENOMEM;
+    process->task->abi = process;
+    process->watched = object_ref(process->task);
+    return 0;
 }
 
 void process_add_thread_locked(struct process *process, struct lthread *thread)
@@ -115,6 +126,7 @@ void process_enter_tree_locked(struct process *process, struct process *parent)
 void process_leave_tree_locked(struct process *process)
 {
     KASSERT(mutex_owned(&process_tree_lock));
+    bool ended = process->state == PROCESS_ZOMBIE; /* else it never ran */
     process->state = PROCESS_DEAD;
     list_remove(&process->all_link);
     list_remove(&process->sibling);
@@ -122,6 +134,8 @@ void process_leave_tree_locked(struct process *process)
     process_set_group_locked(process, 0, 0);
     id_release(process->pid);
     process_count--;
+    if (ended)
+        task_post(process->watched, &(struct task_event){.kind = TASK_REAP});
     object_unref(process);
 }
 

@@ -137,6 +137,8 @@ struct process {
     struct lthread *exec_thread; /* the one that is doing exec and kills the others */
     struct waitq thread_gone;
 
+    struct task *watched; /* constant, referenced: the task, also after its end, for who watches its life (kernel/task.h) */
+
     /* replaced under mutex, used by its own threads without */
     struct task *task;
     struct mm *mm;

@@ -45,6 +45,8 @@ void id_group_left(int32_t id);
 void process_system_init(void);
 /* Fresh, in no table, with one reference: NULL without memory. */
 struct process *process_create(void);
+/* Its task, over the address space, before others can find it. -ENOMEM. */
+int process_make_task(struct process *process, struct aspace *aspace);
 /* As above, for a process; inherits from `creator` when not NULL. Takes a reference on process; cred's is taken too. */
 struct lthread *lthread_create(struct process *process, const struct lthread *creator, struct cred *cred);
 /* Ties an lthread to its kernel thread (parked, not started). -ENOMEM. */
@@ -53,7 +55,7 @@ int lthread_make_thread(struct lthread *lthread, struct task *task);
 void process_add_thread_locked(struct process *process, struct lthread *thread);
 /* Into the tree beneath parent (NULL: the first), its group and session. Tree lock held. Takes its own reference. */
 void process_enter_tree_locked(struct process *process, struct process *parent);
-/* Out of tree and tables: drops the tree's reference. Tree lock held; the caller holds a reference. */
+/* Out of tree and tables, and its task's watchers are told of the reaping: drops the tree's reference. Tree lock held; the caller holds a reference. */
 void process_leave_tree_locked(struct process *process);
 /* The process's group or session changes; 0 leaves it out. Tree lock held. */
 void process_set_group_locked(struct process *process, int32_t pgid, int32_t sid);

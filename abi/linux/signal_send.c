@@ -1,10 +1,10 @@
 /*
  * Sending: a signal becomes pending for a thread or a process, and a thread that can take it is told.
  *
- * In this order: stop signals and SIGCONT undo each other whatever their disposition; what is ignored (and not
- * blocked) goes no further; the queue takes it; waiters in sigtimedwait and signalfd wake; one thread that does not
- * block it is marked interrupted, which ends its wait, and kicked out of user mode. SIGKILL is never queued: it begins
- * the end at once.
+ * In this order: stop signals and SIGCONT undo each other whatever their disposition; who watches the task
+ * (kernel/task.h) is told; what is ignored (and not blocked) goes no further; the queue takes it; waiters in
+ * sigtimedwait and signalfd wake; one thread that does not block it is marked interrupted, which ends its wait, and
+ * kicked out of user mode. SIGKILL is never queued: it begins the end at once.
  */
 #include "abi/linux/signal_state.h"
 #include "kernel/assert.h"
@@ -87,10 +87,28 @@ static void announce(struct process_signals *signals, struct thread_signals *tar
         signal_notify_thread(target);
 }
 
+/*
+ * Who watches the process's task learns of every attempt, also of what is ignored, but of none after its end: the last
+ * thread leaves the list, under signals->mutex, before TASK_EXIT.
+ */
+static void tell_watchers_locked(struct process_signals *signals, int signal)
+{
+    struct task *task = signals->process->watched;
+    if (UNLIKELY(!knote_list_empty(&task->life)) && !list_empty(&signals->threads))
+        task_post(task, &(struct task_event){.kind = TASK_SIGNAL, .data = signal});
+}
+
+/* Tells the watchers. True when the signal goes no further. */
+static bool send_ignored_locked(struct process_signals *signals, struct thread_signals *target, const struct linux_siginfo *info)
+{
+    tell_watchers_locked(signals, info->signo);
+    return thrown_away(signals, target, info);
+}
+
 static int send_locked(struct process_signals *signals, struct thread_signals *target, const struct linux_siginfo *info)
 {
     prepare(signals, info->signo);
-    if (thrown_away(signals, target, info))
+    if (send_ignored_locked(signals, target, info))
         return 0;
     int error = signal_queue_add(signals, target ? &target->queue : &signals->queue, info->signo, info);
     if (!error)
@@ -101,8 +119,15 @@ static int send_locked(struct process_signals *signals, struct thread_signals *t
 static int send_kill(struct process *process, const struct linux_siginfo *info)
 {
     static const struct signal_action action = {.handler = LINUX_SIG_DFL};
-    if (!protected_from_sender(process->signals, info, &action))
-        process_kill(process, LINUX_SIGKILL);
+    struct process_signals *signals = process->signals;
+    if (protected_from_sender(signals, info, &action))
+        return 0;
+    if (UNLIKELY(!knote_list_empty(&process->watched->life))) {
+        mutex_lock(&signals->mutex);
+        tell_watchers_locked(signals, LINUX_SIGKILL);
+        mutex_unlock(&signals->mutex);
+    }
+    process_kill(process, LINUX_SIGKILL);
     return 0;
 }
 
@@ -170,6 +195,7 @@ void signal_force(int signal, const struct linux_siginfo *info)
         signal_action_write(signals, signal, &action);
         thread->signals.blocked &= ~sigset_of(signal);
     }
+    tell_watchers_locked(signals, signal);
     signal_queue_add(signals, &thread->signals.queue, signal, &complete);
     announce(signals, &thread->signals, signal);
     mutex_unlock(&signals->mutex);
@@ -193,7 +219,7 @@ enum signal_record_fate signal_send_record(struct process *process, struct lthre
     mutex_lock(&signals->mutex);
     if (record->queue)
         fate = RECORD_WAS_QUEUED;
-    else if ((target && !target->signals) || thrown_away(signals, target, &record->info))
+    else if ((target && !target->signals) || send_ignored_locked(signals, target, &record->info))
         fate = RECORD_IGNORED;
     else {
         signal_queue_add_record(target ? &target->queue : &signals->queue, record);

@@ -30,7 +30,12 @@ static int find_source(const struct kevent *change, struct kevent_source *source
 {
     struct handle_value value;
     *source = (struct kevent_source){NULL};
-    bool process = change->filter == EVFILT_PROC || change->filter == EVFILT_SIGNAL;
+    bool process = change->filter == EVFILT_PROC;
+    if (change->filter == EVFILT_SIGNAL && change->flags & EV_ADD) { /* its ident is the signal's number */
+        struct task *self = native_task_current();
+        *source = (struct kevent_source){.object = object_ref(&self->object), .knotes = &self->life};
+        return 0;
+    }
     if ((!process && change->filter != EVFILT_READ && change->filter != EVFILT_PORT) || !(change->flags & EV_ADD))
         return 0;
     if (change->ident > UINT32_MAX)

@@ -101,9 +101,10 @@ def tests(build, hyla):
         name = os.path.basename(path).removeprefix("native_")
         if name.startswith("helper_"):
             continue
-        attached_only = re.match(r"(example_)?attached_", name)
-        if not attached_only:
+        if not re.match(r"(example_)?attached_", name):
             yield Test(f"native {name} managed", lambda p=path: run_managed(hyla, p, 60))
+        if name.startswith("managed_"):
+            continue
         yield Test(f"native {name} attached", lambda p=path: run_attached(hyla, p, (), 60))
         yield Test(f"native {name} attached, no remote memory", lambda p=path: run_attached(hyla, p, ("--no-vm-access",), 60))
         yield Test(f"native {name} attached, one worker", lambda p=path: run_attached(hyla, p, ("--workers", "1"), 60))

@@ -201,11 +201,8 @@ void body_user_publish_ids(struct thread *thread, int32_t process_id, int32_t th
 
 /* --- event channels ---------------------------------------------------------------------------------- */
 
-/*
- * Makes a channel's socket, has `open` make the channel on it (kqchan_open_task, kqchan_open_port), and gives the calling thread's
- * program the other end: its descriptor there, or a negative error. -ENOSYS where programs have no descriptors of the body's. May suspend.
- */
-int64_t body_channel_open(int (*open)(struct kqchan_link *link, struct kqchan **made, void *context), void *context);
+/* As struct abi has channel_open (kernel/user.h), for attached programs: with a socket of the body's. -ENOSYS where there are none. */
+int64_t body_channel_open(user_channel_maker make, void *context);
 
 /* --- rings ------------------------------------------------------------------------------------------- */
 

@@ -49,6 +49,11 @@ void user_ids_get(struct user_ids *ids)
         registered->ids(thread_current(), ids);
 }
 
+int64_t user_channel_open(user_channel_maker make, void *context)
+{
+    return registered->channel_open ? registered->channel_open(make, context) : -ENOSYS;
+}
+
 const struct abi_arrivals *abi_arrivals(void)
 {
     KASSERT(registered && registered->arrivals);

@@ -14,6 +14,11 @@ struct task;
 struct thread;
 struct user_ids;
 struct abi_arrivals;
+struct kqchan;
+struct kqchan_link;
+
+/* Makes an event channel on a link: kqchan_open_task, kqchan_open_port. */
+typedef int (*user_channel_maker)(struct kqchan_link *link, struct kqchan **made, void *context);
 
 enum user_entry_kind {
     USER_CALL,      /* a system call */
@@ -49,6 +54,11 @@ struct abi {
     bool (*call_reads)(uint64_t number, uint32_t *pointer, uint32_t *length);
     bool (*call_writes)(uint64_t number, uint32_t *pointer, uint32_t *length);
     void (*ids)(struct thread *thread, struct user_ids *ids);
+    /*
+     * Makes a channel's socket, has `make` make the channel on it, and gives the calling thread's program the other end: its descriptor
+     * there, or a negative error. May suspend.
+     */
+    int64_t (*channel_open)(user_channel_maker make, void *context);
     const struct abi_arrivals *arrivals; /* NULL: this ABI's programs are all started by it */
 };
 /* A body that hands over memory with a call or its answer hands over at most this much; copies of that size may then be free. */
@@ -83,6 +93,8 @@ struct user_ids {
     int32_t task, thread, parent;
 };
 void user_ids_get(struct user_ids *ids);
+/* As the ABI of the calling thread has it, or -ENOSYS. */
+int64_t user_channel_open(user_channel_maker make, void *context);
 
 /*
  * For bodies where programs come by themselves (attached processes): what the ABI makes of them. All of them NULL otherwise.

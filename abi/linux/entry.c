@@ -6,6 +6,7 @@
  * returns to user mode with the mark set. A lost user side takes the whole process with it, as SIGKILL would.
  */
 #include "abi/linux/calls.h"
+#include "abi/linux/channel.h"
 #include "abi/linux/mqueue.h"
 #include "abi/linux/process_life.h"
 #include "abi/linux/sysv_ipc.h"
@@ -89,7 +90,8 @@ static void linux_ids(struct thread *thread, struct user_ids *ids)
     *ids = (struct user_ids){.task = self->process->pid, .thread = self->tid, .parent = (int32_t)sys_getppid()};
 }
 
-static const struct abi linux_abi = {.name = "linux", .entry = linux_entry, .call_reads = linux_call_reads, .call_writes = linux_call_writes, .ids = linux_ids};
+static const struct abi linux_abi = {.name = "linux", .entry = linux_entry, .call_reads = linux_call_reads, .call_writes = linux_call_writes,
+                                     .ids = linux_ids, .channel_open = linux_channel_open};
 
 void linux_abi_init(void)
 {

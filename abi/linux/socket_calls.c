@@ -69,21 +69,6 @@ static int type_check(int32_t domain, uint32_t type, int32_t protocol)
     return kind;
 }
 
-static int socket_make(int type, uint32_t flags, struct file **file, struct unix_socket **made)
-{
-    struct unix_socket *socket = unix_create(type);
-
-    if (!socket)
-        return -ENOMEM;
-    *file = unix_file_create(socket, flags & SOCK_NONBLOCK);
-    if (!*file) {
-        object_unref(socket);
-        return -ENOMEM;
-    }
-    *made = socket;
-    return 0;
-}
-
 int64_t sys_socket(int32_t domain, uint32_t type, int32_t protocol)
 {
     int kind = type_check(domain, type, protocol), error, fd;
@@ -92,29 +77,13 @@ int64_t sys_socket(int32_t domain, uint32_t type, int32_t protocol)
 
     if (kind < 0)
         return kind;
-    error = socket_make(kind, type, &file, &socket);
+    error = unix_make(kind, type & SOCK_NONBLOCK, &file, &socket);
     if (error)
         return error;
     fd = fd_install(file, type & SOCK_CLOEXEC);
     if (fd < 0)
         file_unref(file);
     return fd;
-}
-
-static int pair_make(int type, uint32_t flags, struct file *files[2])
-{
-    struct unix_socket *sockets[2];
-    int error = socket_make(type, flags, &files[0], &sockets[0]);
-
-    if (error)
-        return error;
-    error = socket_make(type, flags, &files[1], &sockets[1]);
-    if (error) {
-        file_unref(files[0]);
-        return error;
-    }
-    unix_pair(sockets[0], sockets[1]);
-    return 0;
 }
 
 int64_t sys_socketpair(int32_t domain, uint32_t type, int32_t protocol, uaddr_t fds)
@@ -125,7 +94,7 @@ int64_t sys_socketpair(int32_t domain, uint32_t type, int32_t protocol, uaddr_t 
 
     if (kind < 0)
         return kind;
-    error = pair_make(kind, type, files);
+    error = unix_pair_make(kind, type & SOCK_NONBLOCK, files);
     if (error)
         return error;
     error = fd_install_pair(files[0], files[1], type & SOCK_CLOEXEC, numbers);

@@ -289,6 +289,22 @@ void unix_pair(struct unix_socket *a, struct unix_socket *b)
     list_push_back(&a->senders, &b->sender_link);
 }
 
+int unix_pair_make(uint16_t type, uint32_t flags, struct file *files[2])
+{
+    struct unix_socket *sockets[2];
+    int error = unix_make(type, flags, &files[0], &sockets[0]);
+
+    if (error)
+        return error;
+    error = unix_make(type, flags, &files[1], &sockets[1]);
+    if (error) {
+        file_unref(files[0]);
+        return error;
+    }
+    unix_pair(sockets[0], sockets[1]);
+    return 0;
+}
+
 static void shutdown_add(struct unix_socket *socket, uint8_t sides)
 {
     mutex_lock(&socket->mutex);

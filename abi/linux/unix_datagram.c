@@ -76,6 +76,17 @@ static int message_send(struct unix_socket *socket, struct unix_socket *to, stru
     return error;
 }
 
+/* It was not sent: the rights are the caller's again. */
+static void message_take_back(struct unix_message *message, struct unix_sending *sending)
+{
+    if (message->rights) {
+        unix_rights_land(message->rights);
+        sending->rights = message->rights;
+        message->rights = NULL;
+    }
+    unix_message_free(message);
+}
+
 static int64_t send_to(struct unix_socket *socket, struct unix_socket *to, struct io *io, uint32_t flags, struct unix_sending *sending)
 {
     uint32_t size = io_left(io);
@@ -91,7 +102,7 @@ static int64_t send_to(struct unix_socket *socket, struct unix_socket *to, struc
     if (!error)
         error = message_send(socket, to, message, flags & MSG_DONTWAIT);
     if (error)
-        unix_message_free(message);
+        message_take_back(message, sending);
     return error ? error : (int64_t)size;
 }
 

@@ -103,9 +103,10 @@ static void socket_lands(struct unix_socket *socket)
 
 int unix_rights_fly(struct unix_rights *rights)
 {
-    bool privileged = capable(LINUX_CAP_SYS_RESOURCE) || capable(LINUX_CAP_SYS_ADMIN);
+    bool user = current_process(); /* else the kernel itself, for an event channel */
+    bool privileged = !user || capable(LINUX_CAP_SYS_RESOURCE) || capable(LINUX_CAP_SYS_ADMIN);
     uint64_t limit = privileged ? UINT64_MAX : rlimit(LINUX_RLIMIT_NOFILE);
-    uint32_t uid = current_cred()->uid;
+    uint32_t uid = user ? current_cred()->uid : 0;
     struct flyer *flyer;
     int error = 0;
 

@@ -31,6 +31,8 @@ static const struct object_type socket_type = {.name = "socket", .destroy = sock
 
 struct unix_credentials unix_credentials_current(void)
 {
+    if (!current_process())
+        return (struct unix_credentials){0, 0, 0};
     const struct cred *cred = current_cred();
 
     return (struct unix_credentials){current_process()->pid, cred->euid, cred->egid};
@@ -45,8 +47,10 @@ struct unix_socket *unix_create(uint16_t type)
     object_init(&socket->object, &socket_type);
     socket->type = type;
     socket->inode = anon_inode_next();
-    socket->uid = current_cred()->fsuid;
-    socket->gid = current_cred()->fsgid;
+    if (current_process()) {
+        socket->uid = current_cred()->fsuid;
+        socket->gid = current_cred()->fsgid;
+    }
     socket->created = wall_time();
     socket->peer_credentials = (struct unix_credentials){0, UINT32_MAX, UINT32_MAX};
     mutex_init(&socket->mutex, RANK_SOCKET);
@@ -296,6 +300,21 @@ struct file *unix_file_create(struct unix_socket *socket, uint32_t flags)
     if (file)
         socket->file = file;
     return file;
+}
+
+int unix_make(uint16_t type, uint32_t flags, struct file **file, struct unix_socket **made)
+{
+    struct unix_socket *socket = unix_create(type);
+
+    if (!socket)
+        return -ENOMEM;
+    *file = unix_file_create(socket, flags);
+    if (!*file) {
+        object_unref(socket);
+        return -ENOMEM;
+    }
+    *made = socket;
+    return 0;
 }
 
 struct unix_socket *unix_of(struct file *file) { return file->ops == &socket_ops ? file->data : NULL; }

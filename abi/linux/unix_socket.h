@@ -135,11 +135,13 @@ static inline struct unix_socket *unix_peer(struct unix_socket *socket) { return
 struct unix_socket *unix_create(uint16_t type);
 /* Gives the socket a file, which takes over the caller's reference; NULL: no memory. */
 struct file *unix_file_create(struct unix_socket *socket, uint32_t flags);
+/* Both at once; the file holds the socket. flags: LINUX_O_NONBLOCK. -ENOMEM. */
+int unix_make(uint16_t type, uint32_t flags, struct file **file, struct unix_socket **made);
 /* The socket behind a file, or NULL. */
 struct unix_socket *unix_of(struct file *file);
 /* What its file's death does; also for embryos (rejected). The caller's reference is dropped. */
 void unix_close(struct unix_socket *socket, bool embryo);
-/* The credentials of the current thread, as SO_PEERCRED and SCM_CREDENTIALS tell them. */
+/* The credentials of the current thread (on a kernel thread: process 0, user 0), as SO_PEERCRED and SCM_CREDENTIALS tell them. */
 struct unix_credentials unix_credentials_current(void);
 /* A reference to the peer, or NULL; any type of socket. */
 struct unix_socket *unix_peer_get(struct unix_socket *socket);
@@ -171,6 +173,8 @@ void unix_peer_forget(struct unix_socket *socket, struct unix_socket *dead);
 int unix_shutdown(struct unix_socket *socket, int how);
 /* Both are fresh. */
 void unix_pair(struct unix_socket *a, struct unix_socket *b);
+/* Two fresh ones that are each other's peer. -ENOMEM. */
+int unix_pair_make(uint16_t type, uint32_t flags, struct file *files[2]);
 /* Waits on a queue of `socket`, whose mutex is held: 0, -EAGAIN (timeout), -ERESTARTSYS or -EINTR as a timeout asks. */
 int unix_sleep(struct waitq *queue, struct unix_socket *socket, nanoseconds_t deadline);
 nanoseconds_t unix_deadline(const struct atomic64 *timeout);
@@ -182,7 +186,7 @@ struct unix_sending {
     uint32_t name_length;
     bool has_credentials; /* given by the caller */
     struct unix_credentials credentials;
-    struct unix_rights *rights; /* moves into the first message; what is left is the caller's */
+    struct unix_rights *rights; /* moves into the first message; what is left, or was not sent, is the caller's */
 };
 
 struct unix_receiving {

@@ -7,6 +7,7 @@
 #include "abi/native/native_calls.h"
 #include "abi/native/task.h"
 #include "kernel/assert.h"
+#include "kernel/body.h"
 
 static int64_t serve_call(struct thread *thread, struct user_entry *entry)
 {
@@ -50,7 +51,8 @@ int64_t native_thread_leave(void)
     native_thread_exit();
 }
 
-static const struct abi native_abi = {.name = "native", .entry = native_entry, .ids = native_ids, .arrivals = &native_arrivals};
+static const struct abi native_abi = {.name = "native", .entry = native_entry, .ids = native_ids, .channel_open = body_channel_open,
+                                      .arrivals = &native_arrivals};
 
 void native_abi_init(void)
 {

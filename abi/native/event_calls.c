@@ -114,7 +114,7 @@ int64_t native_channel_open(handle_t object, uint32_t notes, uint32_t flags, uin
         return error;
     struct channel_request request = {value.object, object, notes, flags, user};
     uint32_t wanted = value.object->type == &task_type ? RIGHT_READ : RIGHT_RECEIVE;
-    int64_t result = value.rights & wanted ? body_channel_open(open_channel, &request) : -EACCES;
+    int64_t result = value.rights & wanted ? user_channel_open(open_channel, &request) : -EACCES;
     object_unref(value.object);
     return result;
 }

@@ -1,13 +1,9 @@
 /*
- * Event channels' socket ends (kernel/kqchan.h): a SEQPACKET pair, whose other end is a descriptor in an attached process's own event
+ * Event channels' sockets (kernel/kqchan_end.h): a SEQPACKET pair, whose other end is a descriptor in an attached process's own event
  * loop.
- *
- * All that comes from the socket is done by the link's work, on a kernel thread and never twice at once: it reads requests, tells
- * the channel of room and of the peer's end, and frees the link when the channel has let go of it. `hung` is the one way to the
- * end: whoever finds that the peer is gone, or that nobody will ever have its end, sets it and queues the work.
  */
 #include "body/linux/attach.h"
-#include "kernel/kqchan.h"
+#include "kernel/kqchan_end.h"
 
 #include <errno.h>
 #include <string.h>
@@ -15,103 +11,27 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define REQUESTS_AT_ONCE 32u
-
-struct channel_link {
-    struct kqchan_link link;
-    struct kqchan *channel; /* the reference that kqchan_hung_up drops */
-    int fd, remote;         /* the peer's end until it is sent, then -1 */
+struct channel_socket {
+    struct kqchan_end end;
+    int fd, remote; /* the peer's end until it is sent, then -1 */
     struct host_watch watch;
-    struct async_work work;
-    struct atomic32 hung;   /* to be told to the channel */
-    struct atomic32 full;   /* something could not be sent */
-    /* owned by the work */
-    bool told;   /* the channel was told of the end */
-    bool closed; /* and has let go of the link */
-    bool kept; /* a request that the channel could not take yet */
-    struct kqchan_message request;
 };
 
-static struct channel_link *link_of(struct kqchan_link *link) { return CONTAINER_OF(link, struct channel_link, link); }
+static struct channel_socket *socket_of(struct kqchan_end *end) { return CONTAINER_OF(end, struct channel_socket, end); }
 
-/* --- the work ---------------------------------------------------------------------------------------- */
-
-static void link_free(struct channel_link *link)
+static int socket_receive(struct kqchan_end *end, struct kqchan_message *message)
 {
-    host_watch_remove(&link->watch);
-    close(link->fd);
-    if (link->remote >= 0)
-        close(link->remote);
-    kfree(link);
-}
-
-/* True when a request lies in `request`. */
-static bool next_request(struct channel_link *link)
-{
-    if (link->kept)
-        return true;
-    struct kqchan_message message;
-    struct iovec vector = {&message, sizeof message};
+    struct iovec vector = {message, sizeof *message};
     struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
-    ssize_t got = recvmsg(link->fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    ssize_t got = recvmsg(socket_of(end)->fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
-        return false;
-    if (got != sizeof message || (header.msg_flags & MSG_TRUNC)) { /* the end, or no message of ours */
-        atomic32_store(&link->hung, 1);
-        return false;
-    }
-    link->request = message;
-    link->kept = true;
-    return true;
+        return 0;
+    return got == sizeof *message && !(header.msg_flags & MSG_TRUNC) ? 1 : -EPIPE;
 }
 
-static void serve_requests(struct channel_link *link)
+static int socket_send(struct kqchan_end *end, const struct kqchan_message *message, struct kqchan_end *child)
 {
-    for (uint32_t served = 0; !atomic32_load(&link->hung) && next_request(link); served++) {
-        int error = kqchan_received(link->channel, &link->request);
-        if (error == -EAGAIN)
-            return;
-        link->kept = false;
-        if (error)
-            atomic32_store(&link->hung, 1);
-        if (served == REQUESTS_AT_ONCE) {
-            kernel_async(&link->work);
-            return;
-        }
-    }
-}
-
-static void link_work(struct async_work *work)
-{
-    struct channel_link *link = CONTAINER_OF(work, struct channel_link, work);
-    if (!link->told && !atomic32_load(&link->hung) && atomic32_swap(&link->full, 0))
-        kqchan_writable(link->channel);
-    if (!link->told)
-        serve_requests(link);
-    if (atomic32_load(&link->hung) && !link->told) {
-        link->told = true;
-        kqchan_hung_up(link->channel);
-    }
-    if (!link->closed)
-        return;
-    host_watch_remove(&link->watch); /* nobody queues the work any more: the channel has no link either */
-    if (!atomic32_load(&work->queued))
-        link_free(link);
-}
-
-static void link_ready(struct host_watch *watch, UNUSED uint32_t events) { kernel_async(&CONTAINER_OF(watch, struct channel_link, watch)->work); }
-
-static void hang_up(struct channel_link *link)
-{
-    atomic32_store(&link->hung, 1);
-    kernel_async(&link->work);
-}
-
-/* --- what the channel asks --------------------------------------------------------------------------- */
-
-static int link_send(struct kqchan_link *to, const struct kqchan_message *message, struct kqchan_link *child)
-{
-    struct channel_link *link = link_of(to), *born = child ? link_of(child) : NULL;
+    struct channel_socket *born = child ? socket_of(child) : NULL;
     char control[CMSG_SPACE(sizeof(int))] = {0};
     struct iovec vector = {(void *)message, sizeof *message};
     struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
@@ -124,107 +44,103 @@ static int link_send(struct kqchan_link *to, const struct kqchan_message *messag
         part->cmsg_len = CMSG_LEN(sizeof(int));
         memcpy(CMSG_DATA(part), &born->remote, sizeof(int));
     }
-    atomic32_store(&link->full, 1); /* before: room may come at once */
-    if (sendmsg(link->fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof *message) {
-        atomic32_store(&link->full, 0);
-        if (born) {
-            close(born->remote);
-            born->remote = -1;
-        }
-        return 0;
+    if (sendmsg(socket_of(end)->fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof *message)
+        return errno == EAGAIN || errno == ENOBUFS || errno == ETOOMANYREFS ? -EAGAIN : -EPIPE;
+    if (born) {
+        close(born->remote);
+        born->remote = -1;
     }
-    if (errno == EAGAIN || errno == ENOBUFS || errno == ETOOMANYREFS)
-        return -EAGAIN;
-    hang_up(link);
-    if (born)
-        hang_up(born);
-    return -EPIPE;
-}
-
-static void link_close(struct kqchan_link *of)
-{
-    struct channel_link *link = link_of(of);
-    KASSERT(link->told); /* kqchan_hung_up called it, and so this link's work is what runs */
-    link->closed = true;
-}
-
-static void link_abandon(struct kqchan_link *of) { hang_up(link_of(of)); }
-static int link_pair(struct kqchan_link *link, struct kqchan *child, struct kqchan_link **made);
-
-static const struct kqchan_link_operations operations = {.send = link_send, .pair = link_pair, .abandon = link_abandon, .close = link_close};
-
-/* --- making ------------------------------------------------------------------------------------------ */
-
-static int link_make(struct channel_link **made)
-{
-    int ends[2];
-    struct channel_link *link = kzalloc(sizeof *link);
-    if (!link || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
-        kfree(link);
-        return link ? -EMFILE : -ENOMEM;
-    }
-    link->link.operations = &operations;
-    link->fd = ends[0];
-    link->remote = ends[1];
-    link->watch = (struct host_watch){.fd = link->fd, .ready = link_ready};
-    async_work_init(&link->work, link_work);
-    *made = link;
     return 0;
 }
 
-static int link_watch(struct channel_link *link) { return host_watch_add(&link->watch, EPOLLIN | EPOLLOUT | EPOLLRDHUP); }
+static void socket_unwatch(struct kqchan_end *end) { host_watch_remove(&socket_of(end)->watch); }
 
-static int link_pair(UNUSED struct kqchan_link *link, struct kqchan *child, struct kqchan_link **made)
+static void socket_free(struct kqchan_end *end)
 {
-    struct channel_link *born;
-    int error = link_make(&born);
+    struct channel_socket *socket = socket_of(end);
+    close(socket->fd);
+    if (socket->remote >= 0)
+        close(socket->remote);
+    kfree(socket);
+}
+
+static int socket_pair(struct kqchan_end *end, struct kqchan *child, struct kqchan_end **made);
+
+static const struct kqchan_socket socket_functions = {
+    .receive = socket_receive, .send = socket_send, .pair = socket_pair, .unwatch = socket_unwatch, .free = socket_free};
+
+/* --- making ------------------------------------------------------------------------------------------ */
+
+static void socket_ready(struct host_watch *watch, UNUSED uint32_t events) { kqchan_end_ready(&CONTAINER_OF(watch, struct channel_socket, watch)->end); }
+
+static int socket_make(struct channel_socket **made)
+{
+    int ends[2];
+    struct channel_socket *socket = kzalloc(sizeof *socket);
+    if (!socket || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
+        kfree(socket);
+        return socket ? -EMFILE : -ENOMEM;
+    }
+    kqchan_end_init(&socket->end, &socket_functions);
+    socket->fd = ends[0];
+    socket->remote = ends[1];
+    socket->watch = (struct host_watch){.fd = socket->fd, .ready = socket_ready};
+    *made = socket;
+    return 0;
+}
+
+static int socket_watch(struct channel_socket *socket) { return host_watch_add(&socket->watch, EPOLLIN | EPOLLOUT | EPOLLRDHUP); }
+
+static int socket_pair(UNUSED struct kqchan_end *end, struct kqchan *child, struct kqchan_end **made)
+{
+    struct channel_socket *born;
+    int error = socket_make(&born);
     if (error)
         return error;
-    born->channel = child;
-    error = link_watch(born);
-    if (error) {
-        link_free(born);
+    born->end.channel = child;
+    if (socket_watch(born)) {
+        socket_free(&born->end);
         return -EMFILE;
     }
-    *made = &born->link;
+    *made = &born->end;
     return 0;
 }
 
 /* The calling thread's process gets the other end: by a descriptor on its socket, which its own slot's command takes. */
-static int64_t give_end(struct channel_link *link)
+static int64_t give_end(struct channel_socket *socket)
 {
     struct user_thread *user = thread_current()->user;
     struct client *client = user->client;
     struct aspace *aspace = thread_current()->task->aspace;
     mutex_lock(&aspace->mutex);
     uint8_t tag = ++client->fd_tag;
-    int64_t result = sandbox_send_fds(client->socket, (char)tag, &link->remote, 1);
+    int64_t result = sandbox_send_fds(client->socket, (char)tag, &socket->remote, 1);
     if (result == 0) {
         uint64_t arguments[2] = {0, tag};
         result = command_one(user, ATTACH_TAKE_FD, arguments, 2);
     }
     mutex_unlock(&aspace->mutex);
-    close(link->remote);
-    link->remote = -1;
+    close(socket->remote);
+    socket->remote = -1;
     return result;
 }
 
-int64_t body_channel_open(int (*open)(struct kqchan_link *link, struct kqchan **made, void *context), void *context)
+int64_t body_channel_open(user_channel_maker make, void *context)
 {
     struct user_thread *user = thread_current()->user;
-    struct channel_link *link;
+    struct channel_socket *socket;
     if (!user || !user->client->attached)
         return -ENOSYS;
-    int error = link_make(&link);
+    int error = socket_make(&socket);
     if (error)
         return error;
-    error = open(&link->link, &link->channel, context);
+    error = make(&socket->end.link, &socket->end.channel, context);
     if (error) {
-        link_free(link);
+        socket_free(&socket->end);
         return error;
     }
-    int64_t result = link_watch(link) ? -EMFILE : give_end(link);
+    int64_t result = socket_watch(socket) ? -EMFILE : give_end(socket);
     if (result < 0)
-        hang_up(link);
+        kqchan_end_hang_up(&socket->end);
     return result;
 }

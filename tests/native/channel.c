@@ -1,4 +1,4 @@
-/* Event channels in a host event loop: news of a port and of a task by a descriptor, in order, once each, and what a close leaves. */
+/* Event channels in an event loop: news of a port and of tasks by a descriptor, in order, once each, children with channels of their own, and what a close leaves. */
 #include "check.h"
 
 #include <poll.h>
@@ -86,6 +86,110 @@ static void a_task_tells(void)
     hyla_handle_close(send);
 }
 
+/* True when there is no room. */
+static bool send_now(int fd, const struct hyla_channel_message *message)
+{
+    ssize_t sent = send(fd, message, sizeof *message, MSG_DONTWAIT);
+    CHECK(sent == sizeof *message || (sent < 0 && errno == EAGAIN));
+    return sent < 0;
+}
+
+static int child_channel(int fd, struct hyla_channel_message *message)
+{
+    char control[CMSG_SPACE(sizeof(int))];
+    struct iovec vector = {message, sizeof *message};
+    struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    CHECK(readable(fd, 10000) && recvmsg(fd, &header, MSG_CMSG_CLOEXEC) == sizeof *message);
+    struct cmsghdr *part = CMSG_FIRSTHDR(&header);
+    if (!part)
+        return -1;
+    CHECK(part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS);
+    int child;
+    memcpy(&child, CMSG_DATA(part), sizeof child);
+    return child;
+}
+
+/* Asks until the channel has nothing more; the children's channels come into `children`. */
+static int drain(int fd, int *children, int have)
+{
+    struct hyla_channel_message message, request = {.kind = HYLA_CHANNEL_READ, .serial = 1};
+    do {
+        CHECK(write(fd, &request, sizeof request) == sizeof request);
+        int child;
+        do
+            child = child_channel(fd, &message);
+        while (message.kind == HYLA_CHANNEL_NOTIFY);
+        CHECK(message.kind == HYLA_CHANNEL_EVENT && (child >= 0) == !!(message.flags & HYLA_CHANNEL_CHILD));
+        if (child >= 0) {
+            CHECK(message.notes == HYLA_EVENT_CHILD && message.ident);
+            children[have++] = child;
+        }
+    } while (!(message.flags & HYLA_CHANNEL_DROP));
+    return have;
+}
+
+#define CHILDREN 5
+
+/* A channel on the own task, and forks: each child has a channel, which tells its end and no more. */
+static void children_are_followed(void)
+{
+    int fd = (int)hyla_channel_open(HANDLE(hyla_task_self()), HYLA_EVENT_TRACK, 0, 0), hold[2], children[CHILDREN], have = 0, status;
+    CHECK(fd >= 0 && pipe(hold) == 0);
+    for (int i = 0; i < CHILDREN; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            char byte;
+            hyla_ids_get(&(struct hyla_ids){0}); /* there */
+            close(hold[1]);
+            CHECK(read(hold[0], &byte, 1) == 0);
+            _exit(0);
+        }
+    }
+    while (have < CHILDREN) {
+        CHECK(readable(fd, 10000));
+        have = drain(fd, children, have);
+    }
+    close(hold[1]);
+    for (int i = 0; i < CHILDREN; i++)
+        CHECK(wait(&status) > 0 && status == 0);
+    for (int i = 0; i < CHILDREN; i++) {
+        struct hyla_channel_message nothing = {.kind = HYLA_CHANNEL_READ, .serial = 2};
+        CHECK(write(children[i], &nothing, sizeof nothing) == sizeof nothing);
+        CHECK(receive(children[i]).flags == HYLA_CHANNEL_DROP); /* EXIT was not asked for */
+        close(children[i]);
+    }
+    close(fd);
+}
+
+#define REQUESTS_MAX 4000u
+
+/* Requests until there is no room for more, none of whose answers is read; then all of them, in order. */
+static void answers_wait(void)
+{
+    hyla_handle_t port = HANDLE(hyla_port_create(1)), send = HANDLE(hyla_port_make_send(port, 0, 0));
+    int fd = (int)hyla_channel_open(port, 0, 0, 0);
+    struct hyla_msg msg = {.flags = HYLA_MSG_SEND, .to = send};
+    CHECK(fd >= 0);
+    CHECK_IS(hyla_msg(&msg), 0);
+    uint64_t sent = 0, answered = 0;
+    for (; sent < REQUESTS_MAX; sent++) {
+        struct hyla_channel_message request = {.kind = HYLA_CHANNEL_READ, .serial = sent};
+        if (send_now(fd, &request))
+            break;
+    }
+    CHECK(sent > 10);
+    while (answered < sent) {
+        struct hyla_channel_message message = receive(fd);
+        if (message.kind == HYLA_CHANNEL_NOTIFY)
+            continue;
+        CHECK(message.kind == HYLA_CHANNEL_EVENT && message.serial == answered && message.ident == port);
+        answered++;
+    }
+    close(fd);
+    hyla_handle_close(port);
+    hyla_handle_close(send);
+}
+
 /* Nobody reads, and the process ends with all of them open. */
 static void many_are_left(void)
 {
@@ -108,6 +212,8 @@ int main(void)
     start_or_fail();
     a_port_tells();
     a_task_tells();
+    children_are_followed();
+    answers_wait();
     many_are_left();
     return 0;
 }

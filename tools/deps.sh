@@ -22,6 +22,7 @@ check|musl-tools|command -v musl-gcc|static programs over another libc
 check|less|command -v less|a full-screen program under test
 check|vim-tiny|command -v vim || command -v vim.tiny|a full-screen program under test
 check|libuv1-dev|test -e /usr/include/uv.h|the example of a watcher in a libuv loop
+check|libevent-dev|test -e /usr/include/event2/event.h|the same in a libevent loop
 check|stress-ng|command -v stress-ng|stressors of system calls
 check|make|command -v make|a program under test
 check|clang|command -v clang || command -v clang-14|the second compiler, and sanitizers

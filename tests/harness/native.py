@@ -3,7 +3,6 @@ attached to one that may not reach its clients' memory. After an attached run th
 """
 import glob
 import os
-import re
 import shutil
 import signal
 import socket
@@ -101,7 +100,7 @@ def tests(build, hyla):
         name = os.path.basename(path).removeprefix("native_")
         if name.startswith("helper_"):
             continue
-        if not re.match(r"(example_)?attached_", name):
+        if not name.startswith("attached_"):
             yield Test(f"native {name} managed", lambda p=path: run_managed(hyla, p, 60))
         if name.startswith("managed_"):
             continue

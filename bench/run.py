@@ -33,6 +33,8 @@ class Bench:
         self.micro = os.path.join(build, "bench/bench_micro")
         self.crowd = os.path.join(build, "bench/bench_crowd")
         self.native_calls = os.path.join(build, "bench/native/bench_native")
+        self.native_crowd = os.path.join(build, "bench/native/bench_native_crowd")
+        self.latency = os.path.join(build, "bench/native/bench_native_latency")
         self.kernel = os.path.join(build, "bench/kernel/bench_kernel")
         self.seconds = "0.2" if arguments.quick else "0.5"
         self.quick, self.only = arguments.quick, re.compile(arguments.only)
@@ -119,7 +121,8 @@ class Bench:
 
     # --- native calls ----------------------------------------------------------------------------------------------
 
-    def attached(self, name, cpu=None):
+    def attached_output(self, argv, cpu=None):
+        """What a program prints that runs attached to a server of its own."""
         pin = ["taskset", "-c", cpu] if cpu else []
         with tempfile.TemporaryDirectory(prefix="hyla-bench-") as folder:
             path = os.path.join(folder, "socket")
@@ -127,11 +130,41 @@ class Bench:
             try:
                 if server.stdout.readline() != b"ready\n":
                     raise RuntimeError("the server does not start")
-                return self.number([*pin, "env", f"HYLA_SOCKET={path}", self.native_calls, name, self.seconds])
+                return self.output([*pin, "env", f"HYLA_SOCKET={path}", *argv])
             finally:
                 server.terminate()
                 server.wait(20)
                 server.stdout.close()
+
+    def attached(self, name, cpu=None):
+        return float(self.attached_output([self.native_calls, name, self.seconds], cpu))
+
+    def both_worlds(self, argv):
+        """(world, numbers printed)"""
+        for world, run in (("attached", self.attached_output), ("managed", lambda argv: self.output(self.under(argv)))):
+            yield world, [float(number) for number in run(argv).split()]
+
+    def native_object_rows(self, _title):
+        copies = self.number([self.native_calls, "copy_64k", self.seconds])
+        empty = dict(self.both_worlds([self.native_calls, "call_reply", self.seconds]))
+        for world, (large,) in self.both_worlds([self.native_calls, "call_64k", self.seconds]):
+            base = copies + empty[world][0]
+            self.show(f"64 KiB by a call, {world} (native: 2 memcpy + call)", base, large, large / base, None)
+        small = dict(self.both_worlds([self.native_calls, "handle_64k", self.seconds]))
+        for world, (large,) in self.both_worlds([self.native_calls, "handle_16m", self.seconds]):
+            self.show(f"16 MiB by a handle, {world} (native: 64 KiB)", small[world][0], large, large / small[world][0], 1.2)
+
+    def native_crowd_rows(self, _title):
+        few = dict(self.both_worlds([self.native_crowd, "10", self.seconds]))
+        for world, (each, share) in self.both_worlds([self.native_crowd, "1000", self.seconds]):
+            self.show(f"1,000 clients, 4 receivers, {world} (native: 10)", few[world][0], each, each / few[world][0], None)
+            self.show(f"the slowest of 1,000 clients, {world}: share", None, share * 100, share, None, unit="%")
+
+    def channel_row(self, _title):
+        rounds = "300" if self.quick else "2000"
+        native = self.number([self.latency, "eventfd", rounds])
+        for world, (latency,) in self.both_worlds([self.latency, "channel", rounds]):
+            self.show(f"event to epoll's return, {world} (native: eventfd)", native, latency, latency / native, None)
 
     def native_call_rows(self, _title):
         for name, base, title in (("null_call", None, "native call that does nothing"), ("memobj_write", None, "64 bytes into a memobj"),
@@ -233,6 +266,9 @@ def main():
     bench.row("descriptors", bench.descriptor_rows)
     bench.row("kernel: microthreads", bench.kernel_rows)
     bench.row("native calls", bench.native_call_rows)
+    bench.row("native objects: 64 KiB by a call, 16 MiB by a handle", bench.native_object_rows)
+    bench.row("native crowd: 1,000 clients", bench.native_crowd_rows)
+    bench.row("native channel: event to epoll's return", bench.channel_row)
     print(f"\n{len(bench.missed)} goals missed, {len(bench.failed)} rows failed" +
           (f": {', '.join(bench.missed + bench.failed)}" if bench.missed or bench.failed else ""))
     return 1 if bench.failed else 0

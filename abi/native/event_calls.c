@@ -29,7 +29,7 @@ int64_t native_queue_create(void)
 static int find_source(const struct kevent *change, struct kevent_source *source)
 {
     struct handle_value value;
-    *source = (struct kevent_source){NULL};
+    *source = (struct kevent_source){.object = NULL};
     bool process = change->filter == EVFILT_PROC;
     if (change->filter == EVFILT_SIGNAL && change->flags & EV_ADD) { /* its ident is the signal's number */
         struct task *self = native_task_current();

@@ -13,7 +13,7 @@ bool body_user_robust_list(UNUSED struct thread *thread, UNUSED uaddr_t *head) {
 void body_user_robust_forget(UNUSED struct thread *thread) {}
 bool body_user_repeat(UNUSED struct thread *thread) { return false; }
 
-int64_t body_channel_open(UNUSED int (*open)(struct kqchan_link *link, struct kqchan **made, void *context), UNUSED void *context)
+int64_t body_channel_open(UNUSED user_channel_maker make, UNUSED void *context)
 {
     return -ENOSYS;
 }

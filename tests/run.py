@@ -7,6 +7,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -48,6 +49,7 @@ def collect(group, arguments, hyla, scratch, runner):
 
 
 def main():
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be ignored by every program under test
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("--build", default="build")
     parser.add_argument("--only", default="")

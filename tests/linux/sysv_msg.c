@@ -108,7 +108,8 @@ static void waits_end(void)
         ssize_t got;
         CHECK((got = msgrcv(id, &text, sizeof text.bytes, 7, 0)) == 3 || errno == EINTR);
         CHECK(got == 3 || msgrcv(id, &text, sizeof text.bytes, 7, 0) == 3);
-        CHECK_ERROR(msgrcv(id, &text, sizeof text.bytes, 8, 0), EIDRM);
+        /* EINVAL when the queue was gone before the call: nobody can tell when another process sleeps in it. */
+        CHECK(msgrcv(id, &text, sizeof text.bytes, 8, 0) == -1 && (errno == EIDRM || errno == EINVAL));
         _exit(0);
     }
     CHECK(put(id, 7, "for", 0) == 0);

@@ -49,7 +49,10 @@ def collect(group, arguments, hyla, scratch, runner):
 
 
 def main():
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be ignored by every program under test
+    # Under nohup, or behind a shell's &, these would be ignored by every program under test.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("--build", default="build")
     parser.add_argument("--only", default="")

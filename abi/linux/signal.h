@@ -75,6 +75,7 @@ int signal_send_process(struct process *process, int signal, const struct linux_
 int signal_send_thread(struct lthread *thread, int signal, const struct linux_siginfo *info);
 /* All members of a process group; -ESRCH when there are none. */
 int signal_send_group(int32_t pgid, int signal, const struct linux_siginfo *info);
+int signal_send_group_locked(int32_t pgid, int signal, const struct linux_siginfo *info); /* process_tree_lock held */
 /* A fault of the current thread: cannot be ignored or blocked. */
 void signal_force(int signal, const struct linux_siginfo *info);
 /* True when the current thread has an unblocked signal waiting. */

@@ -167,10 +167,9 @@ int signal_send_thread(struct lthread *thread, int signal, const struct linux_si
     return error;
 }
 
-int signal_send_group(int32_t pgid, int signal, const struct linux_siginfo *info)
+int signal_send_group_locked(int32_t pgid, int signal, const struct linux_siginfo *info)
 {
     int result = -ESRCH;
-    mutex_lock(&process_tree_lock);
     LIST_FOR_EACH(node, &process_all) {
         struct process *process = LIST_ENTRY(node, struct process, all_link);
         if (process->pgid != pgid || !process->signals)
@@ -178,6 +177,13 @@ int signal_send_group(int32_t pgid, int signal, const struct linux_siginfo *info
         int error = signal_send_process(process, signal, info);
         result = result == 0 ? 0 : error;
     }
+    return result;
+}
+
+int signal_send_group(int32_t pgid, int signal, const struct linux_siginfo *info)
+{
+    mutex_lock(&process_tree_lock);
+    int result = signal_send_group_locked(pgid, signal, info);
     mutex_unlock(&process_tree_lock);
     return result;
 }

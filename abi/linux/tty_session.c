@@ -89,6 +89,20 @@ static bool in_background(struct tty *tty, int32_t *group)
     return background;
 }
 
+/*
+ * The signal is sent while the group is still in the background, under the lock that tcsetpgrp takes: a shell that brings the
+ * job to the foreground continues it afterwards, and that SIGCONT discards a stop that came before. False: it is in front now.
+ */
+static bool stop_background(const struct tty *tty, int32_t group, int signal)
+{
+    mutex_lock(&process_tree_lock);
+    bool background = tty->foreground && tty->foreground != group;
+    if (background)
+        signal_send_group_locked(group, signal, NULL);
+    mutex_unlock(&process_tree_lock);
+    return background;
+}
+
 int tty_job_control(struct tty *tty, int signal)
 {
     struct process *process = current_process();
@@ -101,8 +115,7 @@ int tty_job_control(struct tty *tty, int signal)
         return signal == LINUX_SIGTTIN ? -EIO : 0;
     if (process_group_orphaned(group))
         return -EIO;
-    signal_send_group(group, signal, NULL);
-    return -ERESTARTSYS;
+    return stop_background(tty, group, signal) ? -ERESTARTSYS : 0;
 }
 
 /* --- taking and losing a terminal -------------------------------------------------------------------- */

@@ -63,9 +63,12 @@ def brief(root, build):
 
 
 def run_native(server, build, timeout=120):
-    """Attached programs with the same server: whatever it reports makes it end badly, or is on its standard error."""
+    """Attached programs with the same server: whatever it reports makes it end badly, or is on its standard error. And those of the
+    life and the channels of managed ones."""
+    for name in ("managed_life", "channel"):
+        run(server, [os.path.join(build, "tests/native_" + name)], timeout)
     for path in sorted(glob.glob(os.path.join(build, "tests/native_*"))):
-        if os.path.isfile(path) and "helper" not in path:
+        if os.path.isfile(path) and "helper" not in path and "native_managed_" not in path:
             native.run_attached(server, path, WORKERS, timeout, dict(os.environ, **ENVIRONMENT))
 
 

@@ -342,7 +342,7 @@ struct client *sandbox_take_spare(int remote[3])
     spin_lock(&sandbox.lock);
     struct client *client = sandbox.spare;
     memcpy(remote, sandbox.spare_remote, sizeof sandbox.spare_remote);
-    sandbox.spare = NULL;
+    __atomic_store_n(&sandbox.spare, NULL, __ATOMIC_RELAXED); /* sandbox_prepare looks without the lock */
     spin_unlock(&sandbox.lock);
     return client ? client : client_create(remote);
 }
@@ -356,7 +356,7 @@ static void make_spare(void)
     spin_lock(&sandbox.lock);
     bool kept = !sandbox.spare;
     if (kept) {
-        sandbox.spare = client;
+        __atomic_store_n(&sandbox.spare, client, __ATOMIC_RELAXED);
         memcpy(sandbox.spare_remote, remote, sizeof remote);
     }
     spin_unlock(&sandbox.lock);

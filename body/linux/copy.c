@@ -194,6 +194,9 @@ size_t body_copy_out(struct aspace *aspace, uaddr_t to, const void *from, size_t
 
 int body_peek32(struct aspace *aspace, uaddr_t address, uint32_t *value)
 {
+    const struct client *client = aspace->body;
+    if (UNLIKELY(!client || !atomic32_load(&client->ready_pid))) /* its hello is awaited where that is allowed: the copy that follows */
+        return -EFAULT;
     if (UNLIKELY(no_vm_access(aspace)))
         return in_user(address, 4) ? peek_through_proc(aspace, address, value) : -EFAULT;
     return in_user(address, 4) && transfer(aspace, value, address, 4, false) == 4 ? 0 : -EFAULT;

@@ -85,7 +85,13 @@ static void set_state(struct attached *attached, enum attach_state state)
     spin_unlock(&all.lock);
 }
 
-void attach_poke(struct attached *attached) { kernel_async(&attached->work); }
+/* Queued work has a reference of its own: the run before it may be the one that ends the connection. */
+void attach_poke(struct attached *attached)
+{
+    atomic32_add(&attached->references, 1);
+    if (!kernel_async(&attached->work))
+        attach_unref(attached);
+}
 
 void attach_end_soon(struct attached *attached)
 {
@@ -277,11 +283,8 @@ static void connection_ended(struct attached *attached)
     attach_unref(attached);
 }
 
-static void connection_work(struct async_work *work)
+static void connection_go_on(struct attached *attached)
 {
-    struct attached *attached = CONTAINER_OF(work, struct attached, work);
-    if (attached->state == ATTACH_ENDED)
-        return;
     uint32_t messages = 0;
     while (!atomic32_load(&attached->ending) && read_message(attached) && ++messages < MESSAGES_AT_ONCE)
         ;
@@ -291,6 +294,14 @@ static void connection_work(struct async_work *work)
         connection_ended(attached);
     else if (messages == MESSAGES_AT_ONCE)
         attach_poke(attached);
+}
+
+static void connection_work(struct async_work *work)
+{
+    struct attached *attached = CONTAINER_OF(work, struct attached, work);
+    if (attached->state != ATTACH_ENDED)
+        connection_go_on(attached);
+    attach_unref(attached); /* attach_poke's */
 }
 
 static void connection_ready(struct host_watch *watch, UNUSED uint32_t events) { attach_poke(CONTAINER_OF(watch, struct attached, watch)); }

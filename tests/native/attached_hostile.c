@@ -90,6 +90,17 @@ static void wrong_messages(void)
     must_close(connect_raw()); /* says nothing: ends by time */
 }
 
+/* News of a connection comes while the first message, a wrong one, ends it. */
+static void messages_as_it_ends(void)
+{
+    for (int round = 0; round < 1000; round++) {
+        int fd = connect_raw();
+        while (send(fd, "x", 1, MSG_NOSIGNAL) == 1)
+            ;
+        close(fd);
+    }
+}
+
 static void descriptor_flood(void)
 {
     int fds[200];
@@ -235,6 +246,7 @@ int main(void)
 {
     start_or_fail();
     wrong_messages();
+    messages_as_it_ends();
     descriptor_flood();
     honest_call();
     for (uint64_t seed = 1; seed <= 24; seed++) {

@@ -21,6 +21,7 @@
 #define BODY_LINUX_CALL_PAGE_H
 
 #ifndef __ASSEMBLER__
+#include <stdbool.h>
 #include <stdint.h>
 #endif
 
@@ -250,11 +251,16 @@ static inline uint32_t current_cpu_hint(void)
 }
 
 #ifndef __ASSEMBLER__
+/* The worker that looks at this slot was on the CPU of the caller when it last said so. */
+static inline bool slot_polled_here(const struct call_slot *slot)
+{
+    return __atomic_load_n(&slot->polled, __ATOMIC_RELAXED) == current_cpu_hint() + 1;
+}
+
 /* How many turns a client may spin for its answer: none while its spinning is what keeps the server from running. */
 static inline uint32_t slot_spin_turns(const struct call_slot *slot, const struct kernel_page *page)
 {
-    uint32_t polled = __atomic_load_n(&slot->polled, __ATOMIC_RELAXED);
-    return polled == current_cpu_hint() + 1 ? 0 : page->spin;
+    return slot_polled_here(slot) ? 0 : page->spin;
 }
 
 /*

@@ -138,6 +138,8 @@ void post_answer(struct user_thread *user, uint32_t state, enum user_mode mode)
     uint32_t old = __atomic_exchange_n(&slot->state, state, __ATOMIC_SEQ_CST);
     if (old == SLOT_POSTED_SLEEPING)
         wake_stub(user, slot);
+    else if (user == hot_self()->caller && hot_self()->caller_cpu == current_cpu_hint() && hot_self()->woke_here == HOT_WOKE_NOBODY)
+        hot_self()->woke_here = HOT_WOKE_CALLER; /* it stands in line for this CPU (stub.c): as good as woken */
     if (mode == MODE_KERNEL)
         return;
     atomic32_store(&user->mode, mode_with(atomic32_load_relaxed(&user->mode), mode));

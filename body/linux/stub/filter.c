@@ -48,6 +48,7 @@ const struct filter_instruction stub_filter[] = {
     RETURN(TRAP),
     LOAD(DATA_NUMBER),
     PERMIT(202), /* futex: waiting for answers */
+    PERMIT(24),  /* sched_yield: leaving the CPU to the worker that answers */
     PERMIT(1),   /* write: the doorbell, hello */
     PERMIT(15),  /* rt_sigreturn */
     PERMIT(9),   /* mmap */

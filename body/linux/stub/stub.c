@@ -15,6 +15,7 @@
 #define SYS_EXIT 60
 #define SYS_RECVMSG 47
 #define SYS_FUTEX 202
+#define SYS_SCHED_YIELD 24
 #define SYS_MADVISE 28
 #define SYS_ARCH_PRCTL 158
 #define SYS_EXIT_GROUP 231
@@ -53,6 +54,10 @@ CHECK_OFFSET(struct call_slot, parent_id, S_PARENT_ID);
 extern char stub_cas_begin[], stub_cas_end[];
 long stub_cas(uint32_t *word, uint32_t expected, uint32_t desired);
 
+#define YIELDS_MAX 3u
+#define YIELD_LONG_CYCLES 500000u /* about 200 us */
+#define YIELD_PAUSE 64u
+
 static struct call_pages_header *const pages_header = (void *)CALL_PAGES_BASE;
 static const struct kernel_page *const kernel_page = (void *)KERNEL_PAGE_BASE;
 
@@ -73,9 +78,39 @@ static void post(struct stub_thread *self, struct call_slot *slot, uint32_t kind
         ring(self);
 }
 
-/* Spins while a CPU is to spare and the server says it will be quick; then sleeps on the state word. */
-static uint32_t wait_answer(struct call_slot *slot)
+/*
+ * The worker that looks at this slot does so on our own CPU: so it stands in line for the CPU, and to let it run is cheaper than
+ * to sleep and be woken. A line in which somebody else keeps the CPU for long is left for a while: who sleeps is preferred later.
+ * True when the answer is there.
+ */
+static bool offer_cpu(struct stub_thread *self, const struct call_slot *slot)
 {
+    if (self->no_yields > 0) {
+        self->no_yields--;
+        return false;
+    }
+    uint64_t before = __builtin_ia32_rdtsc();
+    for (uint32_t turn = 0; turn < YIELDS_MAX; turn++) {
+        if (!slot_polled_here(slot) || __atomic_load_n(&slot->blocked, __ATOMIC_RELAXED))
+            return false;
+        host_call3(SYS_SCHED_YIELD, 0, 0, 0);
+        uint64_t now = __builtin_ia32_rdtsc();
+        if (now - before > YIELD_LONG_CYCLES)
+            self->no_yields = YIELD_PAUSE;
+        if (word_load(&slot->state) >= SLOT_ANSWERED)
+            return true;
+        if (now - before > YIELD_LONG_CYCLES)
+            return false;
+        before = now;
+    }
+    return false;
+}
+
+/* Spins while a CPU is to spare and the server says it will be quick; then sleeps on the state word. */
+static uint32_t wait_answer(struct stub_thread *self, struct call_slot *slot)
+{
+    if (slot_polled_here(slot) && offer_cpu(self, slot))
+        return word_load(&slot->state);
     for (uint32_t turn = slot_spin_turns(slot, kernel_page); turn > 0; turn--) {
         uint32_t state = word_load(&slot->state);
         if (state >= SLOT_ANSWERED)
@@ -479,7 +514,7 @@ static void serve(struct stub_thread *self, struct host_context *context)
 {
     struct call_slot *slot = self->slot;
     for (;;) {
-        uint32_t state = wait_answer(slot);
+        uint32_t state = wait_answer(self, slot);
         take_answer(slot);
         if (state == SLOT_COMMAND) {
             carry_out_all(self, slot, context);
@@ -509,7 +544,7 @@ int stub_fast_call(struct call_slot *slot)
     fill_windows(slot);
     post(self, slot, SLOT_KIND_CALL);
     for (;;) {
-        uint32_t state = wait_answer(slot);
+        uint32_t state = wait_answer(self, slot);
         take_answer(slot);
         if (state != SLOT_COMMAND && slot->repeat) {
             slot->repeat = 0;

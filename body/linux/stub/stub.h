@@ -51,6 +51,7 @@
 
 #ifndef __ASSEMBLER__
 #include "body/linux/call_page.h"
+#include <stdbool.h>
 #include <stddef.h>
 
 /* A compiler barrier is not enough between the state word and what it guards; these are. */
@@ -66,6 +67,7 @@ struct stub_thread {
     uint64_t scratch;
     uint64_t result; /* rax as the last handler returned with: see rewrite.c */
     uint32_t ring_luck, ring_denied; /* how well spinning in rings has paid off; sleeps without it since */
+    uint32_t no_yields; /* waits to come before the CPU is offered again: somebody kept it */
     uint32_t hello; /* this thread is a new host process and has to say so */
     int fds[STUB_FD_REGISTERS];
     uint32_t fd_count;

@@ -99,14 +99,21 @@ def snapshot(folder):
     return entries
 
 
+def digest(path):
+    try:
+        with open(path, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()[:16]
+    except PermissionError:  # a case may take its own rights away; root still reads it
+        return "unreadable"
+
+
 def describe_entry(path):
     info = os.lstat(path)
     kind, rest = stat.S_IFMT(info.st_mode), ""
     if stat.S_ISLNK(info.st_mode):
         rest = os.readlink(path)
     elif stat.S_ISREG(info.st_mode):
-        with open(path, "rb") as file:
-            rest = f"{info.st_size} bytes, {hashlib.sha256(file.read()).hexdigest()[:16]}, {info.st_nlink} links"
+        rest = f"{info.st_size} bytes, {digest(path)}, {info.st_nlink} links"
     return f"{kind:o} {stat.S_IMODE(info.st_mode):o} {info.st_uid}:{info.st_gid} {rest}"
 
 

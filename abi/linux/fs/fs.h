@@ -99,6 +99,7 @@ enum node_flags {
     NODE_CACHE_NEGATIVE = 2, /* a directory whose names change only through its operations: absent names are remembered too */
     NODE_SAME_NODE = 8,      /* with NODE_NO_CACHE: a file that is looked up again gives the same node while it is in use, so
                                 its path is kept (and follows renames), although each lookup still asks */
+    NODE_NAMES_FIXED = 16,   /* a directory in which nobody makes names: ENOENT for an absent one, whatever the caller may do */
     NODE_LINKABLE = 4,       /* made by O_TMPFILE: link may give it a name although it has none */
 };
 

@@ -182,7 +182,7 @@ static int may_create(struct path *directory, const char *name, size_t length)
         path_unref(existing);
         return -EEXIST;
     }
-    if (error != -ENOENT)
+    if (error != -ENOENT || (directory->node->flags & NODE_NAMES_FIXED))
         return error;
     error = path_writable(directory);
     if (!error && path_gone(directory))

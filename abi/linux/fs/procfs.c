@@ -215,7 +215,7 @@ static struct node *make_node(struct fs *fs, const struct proc_node *proc)
     if (!node)
         kfree(copy);
     else
-        node->flags |= NODE_NO_CACHE;
+        node->flags |= NODE_NO_CACHE | NODE_NAMES_FIXED;
     return node;
 }
 
@@ -282,14 +282,6 @@ static int proc_follow(struct node *node, struct path **path, struct file **file
     return proc_of(node)->entry->follow(proc_of(node), path, file);
 }
 
-/* Nothing can be made here, and nothing is found where one wants to make it. */
-static int proc_create(struct node *dir, const char *name, size_t length, uint32_t mode, uint64_t rdev, const char *target, uint32_t uid,
-                       uint32_t gid, struct node **child)
-{
-    (void)dir, (void)name, (void)length, (void)mode, (void)rdev, (void)target, (void)uid, (void)gid, (void)child;
-    return -ENOENT;
-}
-
 /* --- directories ------------------------------------------------------------------------------------- */
 
 static int child_of(const struct proc_node *dir, const char *name, size_t length, struct proc_node *child)
@@ -347,7 +339,7 @@ static int proc_read_directory(struct node *dir, int64_t *cookie, directory_emit
 }
 
 #define COMMON_OPS                                                                                                     \
-    .get_attr = proc_get_attr, .set_attr = proc_set_attr, .lookup = proc_lookup, .create = proc_create, .read_link = proc_read_link, \
+    .get_attr = proc_get_attr, .set_attr = proc_set_attr, .lookup = proc_lookup, .read_link = proc_read_link, \
     .read_directory = proc_read_directory, .open = proc_open, .release = proc_release_node
 
 static const struct node_ops proc_ops = {COMMON_OPS};

@@ -16,17 +16,27 @@
 #include "kernel/assert.h"
 #include "kernel/body.h"
 #include "kernel/errno.h"
+#include "kernel/pager_internal.h"
 #include "kernel/string.h"
 
-static void memobj_destroy(struct object *object)
+void memobj_free(struct memobj *memobj)
 {
-    struct memobj *memobj = CONTAINER_OF(object, struct memobj, object);
     uint64_t charged = memobj->charged + memobj->mapped_end - memobj->mapped_first;
 
     body_memobj_destroy(memobj);
     if (charged)
         commit_discharge(charged << PAGE_SHIFT);
     kfree(memobj);
+}
+
+static void memobj_destroy(struct object *object)
+{
+    struct memobj *memobj = CONTAINER_OF(object, struct memobj, object);
+
+    if (memobj->paged)
+        paged_destroy(memobj);
+    else
+        memobj_free(memobj);
 }
 
 const struct object_type memobj_type = {.name = "memobj", .destroy = memobj_destroy};
@@ -43,9 +53,9 @@ static struct memobj *memobj_new(enum memobj_kind kind, uint64_t size)
     return memobj;
 }
 
-struct memobj *memobj_create(uint64_t size)
+static struct memobj *create_with_pages(enum memobj_kind kind, uint64_t size)
 {
-    struct memobj *memobj = size <= MEMOBJ_SIZE_MAX ? memobj_new(MEMOBJ_ANONYMOUS, size) : NULL;
+    struct memobj *memobj = size <= MEMOBJ_SIZE_MAX ? memobj_new(kind, size) : NULL;
 
     if (memobj && body_memobj_create(memobj)) {
         kfree(memobj);
@@ -55,6 +65,9 @@ struct memobj *memobj_create(uint64_t size)
         object_init(&memobj->object, &memobj_type);
     return memobj;
 }
+
+struct memobj *memobj_create(uint64_t size) { return create_with_pages(MEMOBJ_ANONYMOUS, size); }
+struct memobj *memobj_new_paged(uint64_t size) { return create_with_pages(MEMOBJ_PAGED, size); }
 
 struct memobj *memobj_create_host_file(void *body_file, uint64_t size)
 {
@@ -162,8 +175,8 @@ int64_t memobj_read(struct memobj *memobj, void *buffer, uint64_t offset, size_t
 {
     size_t done = 0;
 
-    if (memobj->kind == MEMOBJ_HOST_FILE)
-        return body_memobj_file_read(memobj, buffer, offset, size);
+    if (memobj->kind != MEMOBJ_ANONYMOUS)
+        return memobj->paged ? paged_read(memobj, buffer, offset, size) : body_memobj_file_read(memobj, buffer, offset, size);
     mutex_lock(&memobj->mutex);
     size = offset < memobj->size ? min_u64(size, memobj->size - offset) : 0;
     while (done < size) {
@@ -185,8 +198,8 @@ int64_t memobj_write(struct memobj *memobj, const void *buffer, uint64_t offset,
 {
     size_t done = 0;
 
-    if (memobj->kind == MEMOBJ_HOST_FILE)
-        return body_memobj_file_write(memobj, buffer, offset, size);
+    if (memobj->kind != MEMOBJ_ANONYMOUS)
+        return memobj->paged ? paged_write(memobj, buffer, offset, size) : body_memobj_file_write(memobj, buffer, offset, size);
     if (offset >= MEMOBJ_SIZE_MAX && size)
         return -EFBIG;
     size = min_u64(size, MEMOBJ_SIZE_MAX - min_u64(offset, MEMOBJ_SIZE_MAX));
@@ -219,7 +232,7 @@ static void zero_part(struct memobj *memobj, uint64_t offset, uint64_t size)
 }
 
 /* Drops whole pages. The counts are of pages the kernel made, so they are corrected by those that were there. */
-static void drop_pages(struct memobj *memobj, uint64_t first, uint64_t count)
+void memobj_drop_pages(struct memobj *memobj, uint64_t first, uint64_t count)
 {
     uint64_t made, charged;
 
@@ -243,7 +256,7 @@ static void punch_locked(struct memobj *memobj, uint64_t offset, uint64_t end)
         return;
     }
     zero_part(memobj, offset, first - offset);
-    drop_pages(memobj, first >> PAGE_SHIFT, (last - first) >> PAGE_SHIFT);
+    memobj_drop_pages(memobj, first >> PAGE_SHIFT, (last - first) >> PAGE_SHIFT);
     zero_part(memobj, last, end - last);
 }
 
@@ -254,7 +267,7 @@ int memobj_resize(struct memobj *memobj, uint64_t size)
     if (size > MEMOBJ_SIZE_MAX)
         return -EFBIG;
     if (memobj->kind != MEMOBJ_ANONYMOUS)
-        return -EINVAL;
+        return memobj->paged ? paged_resize(memobj, size, true) : -EINVAL;
     mutex_lock(&memobj->mutex);
     bool sealed = memobj->seals & (size < memobj->size ? SEAL_SHRINK : size > memobj->size ? SEAL_GROW : 0);
     end = round_up(memobj->size, PAGE_SIZE);
@@ -264,6 +277,13 @@ int memobj_resize(struct memobj *memobj, uint64_t size)
         punch_locked(memobj, size, end);
     mutex_unlock(&memobj->mutex);
     return sealed ? -EPERM : 0;
+}
+
+int memobj_sync(struct memobj *memobj, uint64_t offset, uint64_t size)
+{
+    uint64_t end = min_u64(size > UINT64_MAX - offset ? UINT64_MAX : offset + size, MEMOBJ_SIZE_MAX);
+
+    return memobj->paged ? paged_sync(memobj, offset >> PAGE_SHIFT, pages_of(end)) : 0;
 }
 
 /*

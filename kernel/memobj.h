@@ -3,8 +3,8 @@
  *
  * An anonymous memobj's pages belong to the body (a sealed memfd on Linux, physical pages on RISC-V) and
  * come into being zeroed when first touched. A file-backed memobj's contents come from the body's own
- * file system. A paged memobj's come from a pager in another process (later): so every access may have to
- * wait for a page, and waits interruptibly.
+ * file system. A paged memobj's come from a pager (kernel/pager.h): an access may have to wait for a page, and waits
+ * interruptibly.
  */
 #ifndef KERNEL_MEMOBJ_H
 #define KERNEL_MEMOBJ_H
@@ -14,7 +14,9 @@
 
 struct memobj;
 
-enum memobj_kind { MEMOBJ_ANONYMOUS, MEMOBJ_HOST_FILE };
+struct paged;
+
+enum memobj_kind { MEMOBJ_ANONYMOUS, MEMOBJ_HOST_FILE, MEMOBJ_PAGED };
 
 struct memobj {
     struct object object;
@@ -27,6 +29,7 @@ struct memobj {
     struct atomic32 mapped_shared; /* some address space has had it mapped writable and shared: pages come unseen */
     uint32_t seals;     /* memobj_seals: only added to */
     void *body;         /* the body's part */
+    struct paged *paged; /* of MEMOBJ_PAGED: what is known of its pages and its pager, guarded by the mutex (kernel/pager_internal.h) */
 };
 
 enum memobj_seals { SEAL_SHRINK = 1, SEAL_GROW = 2, SEAL_WRITE = 4, SEAL_SEAL = 8, SEAL_ALL = 15 };
@@ -39,12 +42,17 @@ extern const struct object_type memobj_type;
 struct memobj *memobj_create(uint64_t size);
 /* Wraps a file of the body; takes over `body_file` (freed by body_memobj_destroy). */
 struct memobj *memobj_create_host_file(void *body_file, uint64_t size);
-/* Bytes moved (short at the end of the object), or -EINTR, -EIO, -ENOMEM. May suspend. */
+/* Bytes moved (short at the end of the object), or -EINTR, -EIO (or what the pager says), -ENOMEM. May suspend. */
 int64_t memobj_read(struct memobj *memobj, void *buffer, uint64_t offset, size_t size);
 /* Grows the object when the range reaches past its end. -EFBIG, -ENOMEM, -EROFS (host file opened read-only), -EPERM (seals). */
 int64_t memobj_write(struct memobj *memobj, const void *buffer, uint64_t offset, size_t size);
 /* Pages past the new end are dropped and their bytes read as zero if it grows again. -EFBIG, -EINVAL (host file), -EPERM (seals). */
 int memobj_resize(struct memobj *memobj, uint64_t size);
+/*
+ * Waits until what was dirty in the range when it was called is stored by the pager; nothing to do for others. -EINTR, -EIO: the pager
+ * is gone, or what it could not store since the last sync. May suspend.
+ */
+int memobj_sync(struct memobj *memobj, uint64_t offset, uint64_t size);
 /* Adds seals. -EPERM: sealed against that; -EBUSY: sealed against writing while a program may write by a mapping; -EINVAL. */
 int memobj_seal(struct memobj *memobj, uint32_t seals);
 /* Makes a range a hole: reads as zeros. -EPERM: sealed against writing. */

@@ -2,6 +2,7 @@
  * `hyla run`: what its files share.
  *
  *   run_options.c   argv to struct run_options
+ *   run_mount.c     --bind, --rw and --mount
  *   run_tree.c      the guest's tree of files
  *   run_program.c   finding the program; why one cannot run
  *   run_signals.c   the host's signals to the guest; dying as the guest did
@@ -15,8 +16,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A piece of the host's tree that is shown to the guest. */
+enum run_mount_type { RUN_MOUNT_BIND /* a piece of the host's tree */ };
+
+/* Something that is shown to the guest besides its root. */
 struct run_mount {
+    enum run_mount_type type;
     char *source;      /* on the host */
     char *destination; /* in the guest, absolute */
     bool read_only;
@@ -46,6 +50,11 @@ struct run_options {
 /* -1: run; else the exit code (help was shown, or a complaint written). */
 int run_options_parse(struct run_options *options, int argc, char **argv);
 void run_help(void);
+
+/* --bind, --rw, --mount: each adds to options->mounts. 0, or the exit code after a complaint. */
+int run_mount_bind(struct run_options *options, const char *text);
+int run_mount_writable(struct run_options *options, const char *path);
+int run_mount_parse(struct run_options *options, const char *text);
 
 /* Builds the guest's mounts. On a kernel thread. 0, or the exit code after a complaint. */
 int run_tree_build(const struct run_options *options);

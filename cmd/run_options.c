@@ -15,7 +15,7 @@
 extern char **environ;
 
 enum {
-    OPTION_ROOTFS = 256, OPTION_BIND, OPTION_RW, OPTION_CWD, OPTION_ENV, OPTION_USER, OPTION_HOSTNAME, OPTION_MEMORY,
+    OPTION_ROOTFS = 256, OPTION_BIND, OPTION_MOUNT, OPTION_RW, OPTION_CWD, OPTION_ENV, OPTION_USER, OPTION_HOSTNAME, OPTION_MEMORY,
     OPTION_PIDS, OPTION_WORKERS, OPTION_TRACE, OPTION_TRACE_CALLS, OPTION_TRACE_PIDS, OPTION_TRACE_STRING, OPTION_STATS,
     OPTION_NO_REWRITE, OPTION_NO_VM_ACCESS,
     OPTION_NO_NAMESPACES,
@@ -24,6 +24,7 @@ enum {
 static const struct option long_options[] = {
     {"rootfs", required_argument, NULL, OPTION_ROOTFS},
     {"bind", required_argument, NULL, OPTION_BIND},
+    {"mount", required_argument, NULL, OPTION_MOUNT},
     {"rw", required_argument, NULL, OPTION_RW},
     {"cwd", required_argument, NULL, OPTION_CWD},
     {"env", required_argument, NULL, OPTION_ENV},
@@ -55,6 +56,7 @@ void run_help(void)
          "Files:\n"
          "  --rootfs DIR         use DIR as the root of its files\n"
          "  --bind SRC:DST[:ro]  show the host's SRC at DST, writable unless :ro\n"
+         "  --mount type=TYPE,…  show something else: type=bind,src=PATH,dst=DIR[,ro]\n"
          "  --rw PATH            let it really change the host's PATH\n"
          "  --cwd DIR            start in DIR (default: where you are, or / with --rootfs)\n"
          "Program:\n"
@@ -149,43 +151,6 @@ static void *must(void *pointer)
     return pointer;
 }
 
-static void add_mount(struct run_options *options, char *source, char *destination, bool read_only)
-{
-    options->mounts = must(realloc(options->mounts, (options->mount_count + 1) * sizeof *options->mounts));
-    options->mounts[options->mount_count++] = (struct run_mount){source, destination, read_only};
-}
-
-static int add_bind(struct run_options *options, const char *text)
-{
-    char *source = must(strdup(text)), *destination = strchr(source, ':');
-    bool read_only = false;
-    if (!destination)
-        return bad("--bind", text, "is not SRC:DST[:ro]");
-    *destination++ = 0;
-    char *mode = strchr(destination, ':');
-    if (mode) {
-        *mode++ = 0;
-        read_only = !strcmp(mode, "ro");
-        if (!read_only && strcmp(mode, "rw"))
-            return bad("--bind", text, "the part after DST can only be ro or rw");
-    }
-    if (!*source || *destination != '/')
-        return bad("--bind", text, "SRC must be named and DST an absolute path");
-    if (access(source, F_OK))
-        return bad("--bind", source, strerror(errno));
-    add_mount(options, source, destination, read_only);
-    return 0;
-}
-
-static int add_writable(struct run_options *options, const char *path)
-{
-    char *real = realpath(path, NULL);
-    if (!real)
-        return bad("--rw", path, strerror(errno));
-    add_mount(options, real, must(strdup(real)), false);
-    return 0;
-}
-
 static void set_environment(struct run_options *options, char *text)
 {
     size_t name = (size_t)(strchr(text, '=') - text) + 1;
@@ -217,9 +182,11 @@ static int take_program_option(struct run_options *options, int option, char *va
         options->rootfs = value;
         return -1;
     case OPTION_BIND:
-        return add_bind(options, value) ? EXIT_HYLA : -1;
+        return run_mount_bind(options, value) ? EXIT_HYLA : -1;
+    case OPTION_MOUNT:
+        return run_mount_parse(options, value) ? EXIT_HYLA : -1;
     case OPTION_RW:
-        return add_writable(options, value) ? EXIT_HYLA : -1;
+        return run_mount_writable(options, value) ? EXIT_HYLA : -1;
     case OPTION_CWD:
         options->cwd = value;
         return *value == '/' ? -1 : bad("--cwd", value, "is not an absolute path");

@@ -4,7 +4,7 @@
  *   /            the host's /, or --rootfs, read-only beneath a private layer in memory
  *   /proc, /dev  Hyla's own
  *   /dev/shm     in memory (where the devices' file system has the folder)
- *   then --bind and --rw, in the order they were given
+ *   then --bind, --rw and --mount, in the order they were given
  */
 #include "cmd/command.h"
 #include "cmd/run.h"
@@ -67,6 +67,15 @@ static int mount_host(const struct run_mount *mount)
     return error ? complain_code("cannot mount at", mount->destination, error) : 0;
 }
 
+static int mount_given(const struct run_mount *mount)
+{
+    switch (mount->type) {
+    case RUN_MOUNT_BIND:
+        return mount_host(mount);
+    }
+    return EXIT_HYLA;
+}
+
 int run_tree_build(const struct run_options *options)
 {
     int code = build_root(options);
@@ -77,6 +86,6 @@ int run_tree_build(const struct run_options *options)
     if (!code)
         code = mount_own("/dev/shm", create_shared_memory());
     for (size_t i = 0; !code && i < options->mount_count; i++)
-        code = mount_host(&options->mounts[i]);
+        code = mount_given(&options->mounts[i]);
     return code;
 }

@@ -3,9 +3,9 @@
 _hyla()
 {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} i
-    local options='--rootfs --bind --rw --cwd --env --user --hostname --memory --pids --workers --trace --trace-calls
+    local options='--rootfs --bind --mount --rw --cwd --env --user --hostname --memory --pids --workers --trace --trace-calls
         --trace-pids --trace-string --stats --verbose --help --no-rewrite --no-vm-access --no-namespaces'
-    local with_value=' --rootfs --bind --rw --cwd --env --user --hostname --memory --pids --workers --trace-calls --trace-pids --trace-string '
+    local with_value=' --rootfs --bind --mount --rw --cwd --env --user --hostname --memory --pids --workers --trace-calls --trace-pids --trace-string '
 
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then

@@ -102,6 +102,14 @@ complaint("missing_cwd", ["run", "--cwd", "/no/such/place", "true"], r"/no/such/
 complaint("bad_hostname", ["run", "--hostname", "", "true"], r"--hostname")
 complaint("bad_bind", ["run", "--bind", "/etc", "true"], r"SRC:DST")
 complaint("bad_bind_mode", ["run", "--bind", "/etc:/mnt:rx", "true"], r"ro or rw")
+complaint("mount_without_type", ["run", "--mount", "src=/etc,dst=/mnt", "true"], r"no type=")
+complaint("mount_of_no_type", ["run", "--mount", "type=nfs,dst=/mnt", "true"], r"nfs.*no type of mount")
+complaint("mount_with_odd_key", ["run", "--mount", "type=bind,src=/etc,dst=/mnt,colour=red", "true"], r"colour.*no key")
+complaint("mount_without_place", ["run", "--mount", "type=bind,src=/etc", "true"], r"src=PATH,dst=DIR")
+complaint("mount_key_twice", ["run", "--mount", "type=bind,src=/etc,src=/usr,dst=/mnt", "true"], r"src.*twice")
+complaint("mount_flag_with_value", ["run", "--mount", "type=bind,src=/etc,dst=/mnt,ro=1", "true"], r"ro.*no value")
+complaint("mount_open_quote", ["run", "--mount", 'type=bind,src="/etc,dst=/mnt', "true"], r"quote")
+complaint("mount_relative", ["run", "--mount", "type=bind,src=/etc,dst=mnt", "true"], r"absolute")
 complaint("bind_of_nothing", ["run", "--bind", "/no/such:/mnt", "true"], r"/no/such.*No such file")
 complaint("rw_of_nothing", ["run", "--rw", "/no/such", "true"], r"/no/such.*No such file")
 complaint("rootfs_missing", ["run", "--rootfs", "/no/such", "true"], r"/no/such.*No such file")
@@ -330,6 +338,16 @@ def bind_shows_a_folder(c):
     c.file("inside", b"bound\n")
     want(c.hyla_run("run", "--bind", f"{c.folder}:/mnt", "cat", "/mnt/inside"), 0, b"bound\n")
     want(c.hyla_run("run", "--bind", f"{c.folder}:/mnt:ro", "dash", "-c", "echo x 2>/dev/null >/mnt/new || echo refused"), 0, b"refused\n")
+
+
+@test
+def mount_binds_with_commas(c):
+    odd = os.path.join(c.folder, 'a,b"c')
+    os.mkdir(odd)
+    with open(os.path.join(odd, "inside"), "w") as out:
+        out.write("bound\n")
+    quoted = odd.replace('"', '\\"')
+    want(c.hyla_run("run", "--mount", f'type=bind,src="{quoted}",dst=/mnt,ro', "cat", "/mnt/inside"), 0, b"bound\n")
 
 
 @test

@@ -68,6 +68,7 @@ enum lock_rank {
     RANK_PORT_FLIGHT = 107,  /* which queue a receive right travels in: one for all */
     RANK_ARRIVALS = 102,     /* threads of one attached process */
     RANK_NATIVE_TASKS = 108, /* all attached tasks */
+    RANK_FUSE = 109,         /* one FUSE connection's queues */
     RANK_FUTEX_BUCKET = 110, /* two through spin_lock_pair */
     RANK_KNOTE_OWNER = 112, /* event.c: which list a knote is on */
     RANK_FUTEX_GRAPH = 112,  /* who waits for whom among PI futexes */

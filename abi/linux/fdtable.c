@@ -256,10 +256,9 @@ static int file_closed(struct fdtable *table, struct file *file, struct process 
 {
     if (file->node ? file->node->locks : file->locks)
         locks_release_posix(file, table);
-    if (file->ops->flush)
-        file->ops->flush(file, process);
+    int error = file->ops->flush ? file->ops->flush(file, process) : 0;
     file_unref(file);
-    return 0;
+    return error;
 }
 
 static void file_let_go(struct file *held)

@@ -2,7 +2,7 @@
  * Open file descriptions: creation, death, the position's lock, and transfers by the kernel itself.
  *
  * A file dies with its last reference: locks it holds end, the implementation releases its data, the counts
- * of writers on the node are settled, node and path go. The position is guarded by a flag and a wait queue
+ * of writers on the node are settled, node and path go. The position is guarded by a gate
  * instead of a mutex, because it is held across the implementation's read or write, which may take locks of
  * any rank (a read of /proc takes the process tree's). What holds it never waits for another position, except
  * copying between two files, which does not hold it while it waits.
@@ -54,49 +54,22 @@ struct file *file_create(const struct file_ops *ops, uint32_t flags, void *data)
     /* Neither is a property of the file: the one is the descriptor's, the other was about opening it. */
     atomic32_store_relaxed(&file->flags, flags & ~(uint32_t)(LINUX_O_CLOEXEC | LINUX_O_NOCTTY));
     mutex_init(&file->mutex, RANK_FILE);
-    waitq_init(&file->position_waiters);
+    gate_init(&file->position_gate);
     return file;
-}
-
-static int position_wait(struct file *file)
-{
-    int error = 0;
-
-    while (!error && atomic32_swap(&file->position_busy, 2) != 0) {
-        struct waiter waiter;
-
-        waiter_init(&waiter);
-        spin_lock(&file->position_waiters.lock);
-        waitq_enqueue_locked(&file->position_waiters, &waiter);
-        spin_unlock(&file->position_waiters.lock);
-        /* The holder's unlock either sees our 2 after we are enqueued, or we see its 0 here. */
-        if (atomic32_swap(&file->position_busy, 2) == 0) {
-            waiter_abandon(&waiter);
-            return 0;
-        }
-        error = waiter_wait(&waiter, DEADLINE_NEVER, WAIT_KILLABLE);
-    }
-    return error;
 }
 
 int file_position_lock(struct file *file, bool *locked)
 {
-    uint32_t expected = 0;
+    int error = gate_enter(&file->position_gate);
 
-    *locked = true;
-    if (atomic32_cas(&file->position_busy, &expected, 1))
-        return 0;
-    int error = position_wait(file);
     *locked = !error;
     return error;
 }
 
 void file_position_unlock(struct file *file, bool locked)
 {
-    if (!locked)
-        return;
-    if (atomic32_swap(&file->position_busy, 0) == 2)
-        waitq_wake_all(&file->position_waiters);
+    if (locked)
+        gate_leave(&file->position_gate);
 }
 
 int64_t file_read_kernel(struct file *file, void *buffer, size_t size, int64_t offset)

@@ -8,6 +8,7 @@
 #ifndef ABI_LINUX_FILE_H
 #define ABI_LINUX_FILE_H
 
+#include "abi/linux/gate.h"
 #include "kernel/errno.h"
 #include "kernel/event.h"
 #include "kernel/lock.h"
@@ -53,8 +54,8 @@ struct file_ops {
     int (*allocate)(struct file *file, int mode, uint64_t offset, uint64_t size);
     /* A referenced memobj for mmap: *memobj; -ENODEV when NULL. */
     int (*map)(struct file *file, uint32_t prot, bool shared, struct memobj **memobj);
-    /* A descriptor to it was closed by `process` (POSIX locks, flush). */
-    void (*flush)(struct file *file, struct process *process);
+    /* A descriptor to it was closed by `process` (POSIX locks, flush): what close(2) answers, though it is closed all the same. */
+    int (*flush)(struct file *file, struct process *process);
     int (*set_flags)(struct file *file, uint32_t flags); /* fcntl F_SETFL may veto */
     /*
      * Programs may be using the file by its number, without the kernel (a pipe's ring): from hold(file, true) to hold(file, false)
@@ -78,8 +79,7 @@ struct file {
     int32_t async_owner;     /* F_SETOWN */
     int32_t async_signal;
     void *locks;             /* OFD and flock owners: abi/linux/fs/locks.c */
-    struct atomic32 position_busy;  /* 0 free, 1 taken, 2 taken and waited for: file_position_lock */
-    struct waitq position_waiters;
+    struct gate position_gate;      /* file_position_lock */
     uint32_t internal;       /* enum file_internal; set before the file is shared */
     struct atomic_ptr epoll_items; /* the epoll entries that watch it (abi/linux/epoll.c); NULL: none */
 };

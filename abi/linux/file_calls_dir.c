@@ -139,6 +139,8 @@ static int change_directory(struct path *path)
     int error = path->type != LINUX_S_IFDIR ? -ENOTDIR : node_permission(path->node, MAY_EXECUTE);
 
     if (!error)
+        error = node_access(path->node, MAY_EXECUTE);
+    if (!error)
         fs_context_set_cwd(current_process()->fs, path);
     return error;
 }
@@ -175,6 +177,8 @@ int64_t sys_chroot(const char *name)
     if (error)
         return error;
     error = node_permission(path->node, MAY_EXECUTE);
+    if (!error)
+        error = node_access(path->node, MAY_EXECUTE);
     if (!error && !capable(LINUX_CAP_SYS_CHROOT))
         error = -EPERM;
     if (!error)

@@ -170,7 +170,7 @@ static int access_path(struct path *path, uint32_t mode, const struct cred *cred
     error = node_permission_for(path->node, mode, cred);
     if (!error && (mode & MAY_WRITE) && changes)
         error = path_writable(path);
-    return error;
+    return error ? error : node_access(path->node, mode);
 }
 
 int64_t sys_faccessat2(int32_t dfd, const char *name, uint32_t mode, uint32_t flags)

@@ -281,7 +281,11 @@ static int mqueue_stat(struct file *file, struct linux_stat_data *stat)
     return 0;
 }
 
-static void mqueue_flush(struct file *file, struct process *process) { mqueue_notify_not(file->data, process); }
+static int mqueue_flush(struct file *file, struct process *process)
+{
+    mqueue_notify_not(file->data, process);
+    return 0;
+}
 
 static void mqueue_release(struct file *file) { object_unref(file->data); }
 

@@ -6,13 +6,14 @@
  */
 #include "abi/linux/fs/devfs.h"
 
+#include "abi/linux/fs/fuse_mount.h"
 #include "abi/linux/fs/memfs.h"
 #include "abi/linux/process.h"
 #include "abi/linux/tty.h"
 #include "kernel/string.h"
 
-enum { MAJOR_MEMORY = 1, MAJOR_TTY = 5, MAJOR_PTS = 136 };
-enum { MINOR_TTY = 0, MINOR_CONSOLE = 1, MINOR_PTMX = 2 };
+enum { MAJOR_MEMORY = 1, MAJOR_TTY = 5, MAJOR_MISC = 10, MAJOR_PTS = 136 };
+enum { MINOR_TTY = 0, MINOR_CONSOLE = 1, MINOR_PTMX = 2, MINOR_FUSE = 229 };
 
 static struct fs *first_instance; /* what device_stat speaks of; kept for ever */
 
@@ -43,6 +44,8 @@ int device_open(uint32_t mode, uint64_t rdev, uint32_t flags, struct file **file
         return memory_device_open(minor_of(rdev), flags, file);
     case MAJOR_TTY:
         return terminal_open(minor_of(rdev), flags, file);
+    case MAJOR_MISC:
+        return minor_of(rdev) == MINOR_FUSE ? fuse_device_open(flags, file) : -ENXIO;
     case MAJOR_PTS:
         return pty_open_slave(rdev, flags, file);
     default:
@@ -61,6 +64,7 @@ static const struct device devices[] = {
     {"null", 0666, MAJOR_MEMORY, 3, 0},         {"zero", 0666, MAJOR_MEMORY, 5, 0},     {"full", 0666, MAJOR_MEMORY, 7, 0},
     {"random", 0666, MAJOR_MEMORY, 8, 0},       {"urandom", 0666, MAJOR_MEMORY, 9, 0},  {"tty", 0666, MAJOR_TTY, MINOR_TTY, 5},
     {"console", 0620, MAJOR_TTY, MINOR_CONSOLE, 5}, {"ptmx", 0666, MAJOR_TTY, MINOR_PTMX, 5},
+    {"fuse", 0666, MAJOR_MISC, MINOR_FUSE, 0},
 };
 
 struct symlink {

@@ -58,6 +58,12 @@ struct node_ops {
     /* mode with type bits; rdev for devices; uid and gid of the new node; target for symlinks. */
     int (*create)(struct node *dir, const char *name, size_t length, uint32_t mode, uint64_t rdev, const char *target, uint32_t uid,
                   uint32_t gid, struct node **child);
+    /*
+     * create of a regular file and its opening in one, where the file system can: *file as from open. NULL or -ENOSYS: create,
+     * then open.
+     */
+    int (*create_open)(struct node *dir, const char *name, size_t length, uint32_t mode, uint32_t uid, uint32_t gid, uint32_t flags,
+                       struct node **child, struct file **file);
     int (*link)(struct node *dir, const char *name, size_t length, struct node *target);
     int (*unlink)(struct node *dir, const char *name, size_t length); /* not directories */
     int (*remove_directory)(struct node *dir, const char *name, size_t length);
@@ -84,6 +90,13 @@ struct node_ops {
      * A device, FIFO, /proc file… returns a file of its own in *file.
      */
     int (*open)(struct node *node, uint32_t flags, struct file **file);
+    /*
+     * For file systems that decide themselves who may do what: enum node_decision, or -EACCES. Must not suspend. mask as for
+     * node_permission, 0: anything at all. NULL: the mode bits decide.
+     */
+    int (*permission)(struct node *node, uint32_t mask, const struct cred *cred);
+    /* access(2), chdir and chroot ask this too, when everything else has agreed. May suspend. NULL: nothing to add. */
+    int (*access)(struct node *node, uint32_t mask);
     int64_t (*get_xattr)(struct node *node, const char *name, void *value, size_t size);
     int (*set_xattr)(struct node *node, const char *name, const void *value, size_t size, int flags);
     int64_t (*list_xattr)(struct node *node, char *names, size_t size);
@@ -94,12 +107,16 @@ struct node_ops {
     void (*release)(struct node *node);
 };
 
+/* What node_ops.permission says: it may go on; the mode bits decide; one execute bit for anybody is enough. */
+enum node_decision { DECISION_ALLOWED = 0, DECISION_MODE_BITS = 1, DECISION_EXECUTE_BIT = 2 };
+
 enum node_flags {
     NODE_NO_CACHE = 1,       /* lookups of and in it are never cached: /proc */
     NODE_CACHE_NEGATIVE = 2, /* a directory whose names change only through its operations: absent names are remembered too */
     NODE_SAME_NODE = 8,      /* with NODE_NO_CACHE: a file that is looked up again gives the same node while it is in use, so
                                 its path is kept (and follows renames), although each lookup still asks */
-    NODE_NAMES_FIXED = 16,   /* a directory in which nobody makes names: ENOENT for an absent one, whatever the caller may do */
+    NODE_NAMES_FIXED = 32,   /* a directory in which nobody makes names: ENOENT for an absent one, whatever the caller may do */
+    NODE_TIMED = 16,         /* with both: an answer, also that a name is absent, may be believed until dir->answer_until */
     NODE_LINKABLE = 4,       /* made by O_TMPFILE: link may give it a name although it has none */
 };
 
@@ -113,9 +130,16 @@ struct node {
     void *data;      /* the file system's */
     struct mutex mutex; /* rank NODE, DIRECTORY for directories */
     struct waitq *pipe_waiters;
+    struct gate *names_gate; /* of a directory whose names a program answers for: instead of a shared mutex; names.c */
     void *fifo;      /* open FIFO state: abi/linux/pipe.c, under mutex */
     void *socket;    /* bound UNIX socket: abi/linux/unix_socket.c */
     void *locks;     /* abi/linux/fs/locks.c */
+    /*
+     * Of a NODE_TIMED directory: until when its last answer may be believed, set by lookup, create and link under its names_gate;
+     * and how often it withdrew what it had answered (node_names_changed).
+     */
+    nanoseconds_t answer_until;
+    struct atomic32 answer_generation;
     struct atomic32 writers; /* open for writing (ETXTBSY), or negative: being executed */
     /* What permission checks need, remembered by permission.c under the name cache's lock; dropped by node_attr_changed. */
     bool owner_known;
@@ -131,6 +155,10 @@ struct fs_ops {
     const char *name; /* as /proc/mounts shows it */
     int (*stat_fs)(struct fs *fs, struct linux_statfs_data *stat);
     int (*sync_fs)(struct fs *fs);
+    /* Before the last path of a forced unmount: gives up what is under way. May be NULL. */
+    void (*abort)(struct fs *fs);
+    /* What /proc/mounts shows after the mount's own options, beginning with a comma. May be NULL. */
+    void (*show_options)(struct fs *fs, char *buffer, size_t size);
     void (*release)(struct fs *fs);
 };
 
@@ -139,6 +167,8 @@ struct fs {
     const struct fs_ops *ops;
     uint64_t device; /* st_dev, unique per instance */
     bool read_only;
+    bool bound; /* has shown, or shows, a file under two paths (a bind mount): the name cache asks it every time. Only ever set */
+    struct gate *rename_gate; /* with names_gate in its directories; else NULL */
     struct node *root; /* referenced */
     void *data;
 };
@@ -187,6 +217,8 @@ int file_stat(struct file *file, struct linux_stat_data *stat);
 int node_permission(struct node *node, uint32_t mask);
 /* A file system that changes mode, uid or gid by itself (not through set_attr) says so. */
 void node_attr_changed(struct node *node);
+/* A NODE_TIMED directory withdraws its answers: every name is asked for anew. */
+void node_names_changed(struct node *directory);
 struct file_time wall_time(void);
 
 /* Mounts: at start the command builds the tree. dst is an absolute path that exists (created in a memfs root when missing). */
@@ -195,6 +227,7 @@ int mount_root(struct fs *fs);
 int mount_at(const char *destination, struct fs *fs);
 /* Bind of a single host file or directory is a hostfs (or an overlay of one). For /proc/mounts: */
 int mounts_show(char *buffer, size_t size);
+int mounts_show_info(char *buffer, size_t size); /* mountinfo */
 
 /* fs_context: cwd, root, umask of a process. */
 struct fs_context *fs_context_create(struct path *root, struct path *cwd);

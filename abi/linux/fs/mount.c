@@ -4,6 +4,9 @@
  * The tree starts as one root file system and grows by mount_at while the command builds it, later by
  * mount(2). A mounted-on path is kept in the name cache (its ancestors too), so that every walk finds it, also in
  * directories that are otherwise never cached. A mount lives as long as a path in it.
+ *
+ * A bind mount shows files of a file system under a second path. The name cache knows names by their path, so a change made
+ * through one would not be seen through the other: from the first bind on, the file system is asked for every name (fs->bound).
  */
 #include "abi/linux/fs/vfs.h"
 #include "abi/linux/process.h"
@@ -20,14 +23,17 @@ static void mount_destroy(struct object *object)
     struct mount *mount = CONTAINER_OF(object, struct mount, object);
 
     object_unref(mount->fs);
+    kfree(mount->source);
+    kfree(mount->root_name);
     kfree(mount);
 }
 
 static const struct object_type mount_type = {.name = "mount", .destroy = mount_destroy};
 
-/* Takes over the reference on fs when it succeeds. */
-static struct mount *mount_create(struct fs *fs, uint32_t flags, const char *source)
+/* Of the tree beneath `root`. Takes over the reference on fs when it succeeds. */
+static struct mount *mount_create(struct fs *fs, struct node *root, uint32_t flags, const char *source)
 {
+    static struct atomic32 next_id = ATOMIC_INIT(1);
     struct mount *mount = kzalloc(sizeof(*mount));
 
     if (!mount)
@@ -36,8 +42,9 @@ static struct mount *mount_create(struct fs *fs, uint32_t flags, const char *sou
     list_init(&mount->link);
     mount->flags = flags;
     mount->fs = fs;
-    format(mount->source, sizeof(mount->source), "%s", source ? source : fs->ops->name);
-    mount->root = path_create(NULL, mount, "", 0, object_ref(fs->root));
+    mount->id = atomic32_add_relaxed(&next_id, 1);
+    mount->source = kstrdup(source ? source : fs->ops->name);
+    mount->root = mount->source ? path_create(NULL, mount, "", 0, object_ref(root)) : NULL;
     if (!mount->root) {
         mount->fs = NULL;
         object_unref(mount);
@@ -54,7 +61,7 @@ int mount_root(struct fs *fs)
     names_init();
     node_file_init();
     locks_init();
-    mount = mount_create(fs, 0, NULL);
+    mount = mount_create(fs, fs->root, 0, NULL);
     if (!mount)
         return -ENOMEM;
     spin_lock(&path_cache_lock);
@@ -82,49 +89,133 @@ static void path_keep(struct path *path)
     }
 }
 
-int mount_on(struct path *mountpoint, struct fs *fs, uint32_t flags, const char *source)
+/* Puts a mount in its place. -EBUSY: the place was taken, or went, meanwhile. */
+static int mount_attach(struct mount *mount, struct path *mountpoint)
 {
-    struct mount *mount;
-
-    if ((mountpoint->type == LINUX_S_IFDIR) != ((fs->root->mode & LINUX_S_IFMT) == LINUX_S_IFDIR))
-        return -ENOTDIR;
-    mount = mount_create(fs, flags, source);
-    if (!mount)
-        return -ENOMEM;
     path_keep(mountpoint);
-    mount->mountpoint = path_ref(mountpoint);
     spin_lock(&path_cache_lock);
     bool busy = mountpoint->covering || mountpoint->gone;
     if (!busy) {
+        mount->mountpoint = path_ref(mountpoint);
         mountpoint->covering = mount;
         list_push_back(&mounts, &mount->link);
     }
     spin_unlock(&path_cache_lock);
-    if (!busy)
-        return 0;
-    path_unref(mount->mountpoint);
-    object_ref(fs); /* stays the caller's */
+    return busy ? -EBUSY : 0;
+}
+
+/* One that was never attached; the file system stays the caller's when `keep_fs`. */
+static void mount_discard(struct mount *mount, bool keep_fs)
+{
+    if (keep_fs)
+        object_ref(mount->fs);
     path_unref(mount->root);
     object_unref(mount);
-    return -EBUSY;
+}
+
+static bool is_directory(const struct node *node) { return (node->mode & LINUX_S_IFMT) == LINUX_S_IFDIR; }
+
+int mount_on(struct path *mountpoint, struct fs *fs, uint32_t flags, const char *source)
+{
+    struct mount *mount;
+    int error;
+
+    if ((mountpoint->type == LINUX_S_IFDIR) != is_directory(fs->root))
+        return -ENOTDIR;
+    mount = mount_create(fs, fs->root, flags, source);
+    if (!mount)
+        return -ENOMEM;
+    error = mount_attach(mount, mountpoint);
+    if (error)
+        mount_discard(mount, true);
+    return error;
+}
+
+/* Where a path is in its file system, for mountinfo. */
+static char *name_in_fs(struct path *path)
+{
+    char *name = kalloc(PATH_LENGTH_MAX), *copy;
+    bool reached, gone;
+
+    if (!name)
+        return NULL;
+    if (path_name_from(path, path->mount->root, name, PATH_LENGTH_MAX, &reached, &gone) < 0)
+        format(name, PATH_LENGTH_MAX, "/");
+    copy = kstrdup(name);
+    kfree(name);
+    return copy;
+}
+
+int mount_bind(struct path *from, struct path *mountpoint)
+{
+    struct mount *mount;
+    struct fs *fs;
+    int error;
+
+    if (!from->mount)
+        return -EINVAL;
+    if ((mountpoint->type == LINUX_S_IFDIR) != (from->type == LINUX_S_IFDIR))
+        return -ENOTDIR;
+    fs = object_ref(from->mount->fs);
+    mount = mount_create(fs, from->node, from->mount->flags, from->mount->source);
+    if (!mount) {
+        object_unref(fs);
+        return -ENOMEM;
+    }
+    fs->bound = true; /* before the second path can be walked */
+    mount->root_name = name_in_fs(from);
+    error = mount->root_name ? mount_attach(mount, mountpoint) : -ENOMEM;
+    if (error)
+        mount_discard(mount, false);
+    return error;
+}
+
+int mount_move(struct path *root, struct path *mountpoint)
+{
+    struct mount *mount = root->mount;
+    struct path *old = NULL;
+    int error = 0;
+
+    if (!mount || root->parent)
+        return -EINVAL;
+    if ((mountpoint->type == LINUX_S_IFDIR) != (root->type == LINUX_S_IFDIR))
+        return -ENOTDIR;
+    if (path_beneath(mountpoint, root))
+        return -ELOOP;
+    path_keep(mountpoint);
+    spin_lock(&path_cache_lock);
+    if (mount->root != root || !mount->mountpoint)
+        error = -EINVAL;
+    else if (mountpoint->covering || mountpoint->gone)
+        error = -EBUSY;
+    if (!error) {
+        old = mount->mountpoint;
+        old->covering = NULL;
+        mountpoint->covering = mount;
+        mount->mountpoint = path_ref(mountpoint);
+    }
+    spin_unlock(&path_cache_lock);
+    path_unref(old);
+    return error;
 }
 
 int mount_remove(struct path *root, uint32_t flags)
 {
-    enum { LAZY = 2 };
     struct mount *mount = root->mount;
     struct path *mountpoint;
     int error = 0;
 
     if (!mount || root->parent)
         return -EINVAL;
+    if ((flags & MNT_FORCE) && mount->fs->ops->abort)
+        mount->fs->ops->abort(mount->fs);
     path_cache_shrink();
     spin_lock(&path_cache_lock);
     mountpoint = mount->mountpoint;
     if (!mountpoint || mount->root != root)
         error = -EINVAL;
     /* One reference is the mount's, one the caller's; files and directories in use hold more. */
-    else if (!(flags & LAZY) && atomic32_load_acquire(&root->object.references) > 2)
+    else if (!(flags & MNT_DETACH) && atomic32_load_acquire(&root->object.references) > 2)
         error = -EBUSY;
     if (!error) {
         mountpoint->covering = NULL;
@@ -202,9 +293,9 @@ int mount_at(const char *destination, struct fs *fs)
     return error;
 }
 
-/* --- all of them: /proc/mounts, sync ------------------------------------------------------------------------------------ */
+/* --- all of them ------------------------------------------------------------------------------------ */
 
-static struct mount *mount_number(uint32_t number)
+struct mount *mount_number(uint32_t number)
 {
     struct mount *found = NULL;
 
@@ -229,42 +320,4 @@ void mounts_sync(void)
             mount->fs->ops->sync_fs(mount->fs);
         object_unref(mount);
     }
-}
-
-static int mount_show(struct mount *mount, char *name, char *buffer, size_t size)
-{
-    bool read_only = (mount->flags & MOUNT_READ_ONLY) || mount->fs->read_only;
-    struct path *root;
-
-    spin_lock(&path_cache_lock);
-    root = mount->root ? path_ref(mount->root) : NULL;
-    spin_unlock(&path_cache_lock);
-    if (!root)
-        return 0;
-    int64_t length = path_name(root, name, PATH_LENGTH_MAX);
-    path_unref(root);
-    if (length < 0)
-        return 0;
-    return format(buffer, size, "%s %s %s %s%s%s%s 0 0\n", mount->source, name, mount->fs->ops->name, read_only ? "ro" : "rw",
-                  mount->flags & MOUNT_NO_SUID ? ",nosuid" : "", mount->flags & MOUNT_NO_DEV ? ",nodev" : "",
-                  mount->flags & MOUNT_NO_EXEC ? ",noexec" : "");
-}
-
-int mounts_show(char *buffer, size_t size)
-{
-    char *name = kalloc(PATH_LENGTH_MAX);
-    struct mount *mount;
-    size_t used = 0;
-
-    if (!name)
-        return -ENOMEM;
-    for (uint32_t i = 0; (mount = mount_number(i)); i++) {
-        int length = mount_show(mount, name, buffer + used, size - used);
-        object_unref(mount);
-        if ((size_t)length >= size - used)
-            break;
-        used += (size_t)length;
-    }
-    kfree(name);
-    return (int)used;
 }

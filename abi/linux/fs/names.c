@@ -4,7 +4,9 @@
  * The name cache must agree with the file system, so the look at the file system and the entry into the cache
  * happen under one mutex, as do a change and what it means for the cache. There are a few such mutexes, chosen by the
  * directory's node; two are taken in order of address. Directories whose names are never kept need none: their file
- * system alone decides (and may need locks of any rank to answer, as /proc does).
+ * system alone decides (and may need locks of any rank to answer, as /proc does). Where a program answers, a directory
+ * has a gate of its own instead, and the file system one for renames: that program may be looking up names meanwhile, and
+ * who waits for one that never answers can be killed.
  *
  * Order of checks and errors follows Linux's, because programs depend on it: mkdir of an existing name on a
  * read-only file system is EEXIST, unlink of an absent one there EROFS.
@@ -34,31 +36,42 @@ static struct mutex *lock_of(struct node *directory)
     return &name_locks[(key >> 6 ^ key >> 13) % NAME_LOCKS];
 }
 
-void names_lock(struct node *directory)
+int names_lock(struct node *directory)
 {
+    if (directory->names_gate)
+        return gate_enter(directory->names_gate);
     if (lock_of(directory))
         mutex_lock(lock_of(directory));
+    return 0;
 }
 
 void names_unlock(struct node *directory)
 {
-    if (lock_of(directory))
+    if (directory->names_gate)
+        gate_leave(directory->names_gate);
+    else if (lock_of(directory))
         mutex_unlock(lock_of(directory));
 }
 
-void names_lock_pair(struct node *a, struct node *b)
+/* Directories of one file system: both have gates or neither. */
+static int names_lock_pair(struct node *a, struct node *b)
 {
+    if (a->names_gate && b->names_gate)
+        return gate_enter_pair(a->names_gate, b->names_gate);
     if (!lock_of(a) || lock_of(a) == lock_of(b))
         names_lock(b);
     else if (!lock_of(b))
         names_lock(a);
     else
         mutex_lock_pair(lock_of(a), lock_of(b));
+    return 0;
 }
 
-void names_unlock_pair(struct node *a, struct node *b)
+static void names_unlock_pair(struct node *a, struct node *b)
 {
-    if (!lock_of(a) || lock_of(a) == lock_of(b))
+    if (a->names_gate && b->names_gate)
+        gate_leave_pair(a->names_gate, b->names_gate);
+    else if (!lock_of(a) || lock_of(a) == lock_of(b))
         names_unlock(b);
     else if (!lock_of(b))
         names_unlock(a);
@@ -88,13 +101,33 @@ static int cache_lookup(struct path *directory, const char *name, size_t length,
     return result;
 }
 
-static void remember_absent(struct path *directory, const char *name, size_t length)
+/* A name that was there and was looked up again in vain: whoever still has its path sees that it is gone. */
+static void forget_absent(struct path *directory, const char *name, size_t length)
 {
-    if (!(directory->node->flags & NODE_CACHE_NEGATIVE) || !path_cacheable(directory))
+    uint32_t hash = path_hash(directory, name, length);
+
+    spin_lock(&path_cache_lock);
+    struct path *found = path_cached_locked(directory, name, length, hash);
+    found = found && !found->covering ? path_ref(found) : NULL;
+    spin_unlock(&path_cache_lock);
+    if (found)
+        path_cache_unlinked(found);
+    path_unref(found);
+}
+
+static void remember_absent(struct path *directory, const char *name, size_t length, uint32_t generation)
+{
+    bool timed = (directory->node->flags & NODE_TIMED) && directory->node->answer_until > body_now();
+
+    if (directory->node->flags & NODE_TIMED)
+        forget_absent(directory, name, length);
+    if (!timed && (!(directory->node->flags & NODE_CACHE_NEGATIVE) || !path_cacheable(directory)))
         return;
     struct path *path = path_create(directory, directory->mount, name, length, NULL);
     if (!path)
         return;
+    path->until = directory->node->answer_until;
+    path->generation = generation;
     path_cache_add(path);
     path_unref(path);
 }
@@ -104,6 +137,9 @@ static struct path *path_again(struct path *directory, const char *name, size_t 
 {
     uint32_t hash = path_hash(directory, name, length);
 
+    /* A link's target is kept with its path, so it is read again when the link was looked up again. */
+    if ((directory->node->flags & NODE_TIMED) && (node->mode & LINUX_S_IFMT) == LINUX_S_IFLNK)
+        return NULL;
     spin_lock(&path_cache_lock);
     struct path *found = path_cached_locked(directory, name, length, hash);
     found = found && found->node == node ? path_ref(found) : NULL;
@@ -111,17 +147,45 @@ static struct path *path_again(struct path *directory, const char *name, size_t 
     return found;
 }
 
-/* A path for a node the file system gave; takes over the reference. */
-static int path_for(struct path *directory, const char *name, size_t length, struct node *node, struct path **path)
+/* A program that answers with a directory above the one it was asked in would make a tree without an end. */
+static bool closes_circle(struct path *directory, const struct node *node)
 {
-    *path = directory->node->flags & NODE_SAME_NODE ? path_again(directory, name, length, node) : NULL;
+    if ((node->mode & LINUX_S_IFMT) != LINUX_S_IFDIR)
+        return false;
+    spin_lock(&path_cache_lock);
+    while (directory && directory->node != node)
+        directory = directory->parent;
+    spin_unlock(&path_cache_lock);
+    return directory != NULL;
+}
+
+static void answer_dated(struct path *directory, struct path *path, uint32_t generation)
+{
+    if (!(directory->node->flags & NODE_TIMED))
+        return;
+    spin_lock(&path_cache_lock);
+    path->until = directory->node->answer_until;
+    path->generation = generation;
+    spin_unlock(&path_cache_lock);
+}
+
+/* A path for a node the file system gave when its directory had the generation; takes over the reference. */
+static int path_for(struct path *directory, const char *name, size_t length, struct node *node, uint32_t generation, struct path **path)
+{
+    if ((directory->node->flags & NODE_TIMED) && closes_circle(directory, node)) {
+        object_unref(node);
+        return -ELOOP;
+    }
+    *path = path_reused(directory) ? path_again(directory, name, length, node) : NULL;
     if (*path) {
         object_unref(node);
+        answer_dated(directory, *path, generation);
         return 0;
     }
     *path = path_create(directory, directory->mount, name, length, node);
     if (!*path)
         return -ENOMEM;
+    answer_dated(directory, *path, generation);
     if (path_kept(directory))
         path_cache_add(*path);
     return 0;
@@ -129,6 +193,7 @@ static int path_for(struct path *directory, const char *name, size_t length, str
 
 int names_lookup_locked(struct path *directory, const char *name, size_t length, struct path **path)
 {
+    uint32_t generation = atomic32_load_acquire(&directory->node->answer_generation);
     struct node *node = NULL;
     int error = cache_lookup(directory, name, length, path);
 
@@ -138,17 +203,18 @@ int names_lookup_locked(struct path *directory, const char *name, size_t length,
         return -ENOTDIR;
     error = directory->node->ops->lookup(directory->node, name, length, &node);
     if (!error)
-        return path_for(directory, name, length, node, path);
+        return path_for(directory, name, length, node, generation, path);
     if (error == -ENOENT)
-        remember_absent(directory, name, length);
+        remember_absent(directory, name, length, generation);
     return error;
 }
 
 int names_lookup(struct path *directory, const char *name, size_t length, struct path **path)
 {
-    int error;
+    int error = names_lock(directory->node);
 
-    names_lock(directory->node);
+    if (error)
+        return error;
     error = names_lookup_locked(directory, name, length, path);
     names_unlock(directory->node);
     return error;
@@ -195,8 +261,8 @@ static int owner_of_new(struct node *directory, uint32_t mode, struct node_owner
 {
     const struct cred *cred = current_cred();
     struct process *process = current_process();
-    struct node_owner in;
-    int error = node_owner(directory, &in);
+    struct node_owner in = {.mode = 0};
+    int error = node_decides(directory) ? 0 : node_owner(directory, &in);
 
     if (error)
         return error;
@@ -211,10 +277,30 @@ static int owner_of_new(struct node *directory, uint32_t mode, struct node_owner
     return 0;
 }
 
+/* Paths of the same names through another mount are no answers any more. */
+static void names_elsewhere(struct node *dir)
+{
+    if (dir->fs->bound)
+        node_names_changed(dir);
+}
+
+static int create_node(struct node *dir, const char *name, size_t length, const struct create_request *request,
+                       const struct node_owner *owner, struct node **node)
+{
+    int error = -ENOSYS;
+
+    if (request->file && dir->ops->create_open)
+        error = dir->ops->create_open(dir, name, length, owner->mode, owner->uid, owner->gid, request->open_flags, node, request->file);
+    if (error != -ENOSYS)
+        return error;
+    return dir->ops->create(dir, name, length, owner->mode, request->rdev, request->target, owner->uid, owner->gid, node);
+}
+
 static int create_locked(struct path *directory, const char *name, size_t length, const struct create_request *request,
                          struct path **path)
 {
     struct node *dir = directory->node, *node = NULL;
+    uint32_t generation = atomic32_load_acquire(&dir->answer_generation);
     struct node_owner owner;
     int error = may_create(directory, name, length);
 
@@ -223,16 +309,24 @@ static int create_locked(struct path *directory, const char *name, size_t length
     if (!error)
         error = owner_of_new(dir, request->mode, &owner);
     if (!error)
-        error = dir->ops->create(dir, name, length, owner.mode, request->rdev, request->target, owner.uid, owner.gid, &node);
-    return error ? error : path_for(directory, name, length, node, path);
+        error = create_node(dir, name, length, request, &owner, &node);
+    names_elsewhere(dir);
+    if (!error)
+        error = path_for(directory, name, length, node, generation, path);
+    if (error && request->file && *request->file) {
+        file_unref(*request->file);
+        *request->file = NULL;
+    }
+    return error;
 }
 
 int names_create(struct path *directory, const char *name, size_t length, const struct create_request *request, struct path **path)
 {
     struct path *made;
-    int error;
+    int error = names_lock(directory->node);
 
-    names_lock(directory->node);
+    if (error)
+        return error;
     error = create_locked(directory, name, length, request, &made);
     names_unlock(directory->node);
     if (error)
@@ -247,6 +341,7 @@ int names_create(struct path *directory, const char *name, size_t length, const 
 static int link_locked(struct path *directory, const char *name, size_t length, struct node *target)
 {
     struct node *dir = directory->node;
+    uint32_t generation = atomic32_load_acquire(&dir->answer_generation);
     struct path *path;
     int error = may_create(directory, name, length);
 
@@ -257,16 +352,18 @@ static int link_locked(struct path *directory, const char *name, size_t length, 
     if ((target->mode & LINUX_S_IFMT) == LINUX_S_IFDIR || !dir->ops->link)
         return -EPERM;
     error = dir->ops->link(dir, name, length, target);
-    if (!error && !path_for(directory, name, length, object_ref(target), &path))
+    names_elsewhere(dir);
+    if (!error && !path_for(directory, name, length, object_ref(target), generation, &path))
         path_unref(path);
     return error;
 }
 
 int names_link(struct path *directory, const char *name, size_t length, struct node *target)
 {
-    int error;
+    int error = names_lock(directory->node);
 
-    names_lock(directory->node);
+    if (error)
+        return error;
     error = link_locked(directory, name, length, target);
     names_unlock(directory->node);
     return error;
@@ -306,6 +403,7 @@ static int remove_locked(struct path *directory, const char *name, size_t length
     error = remove_check(directory, path, is_directory, must_be_directory);
     if (!error)
         error = remove_from(directory->node, name, length, is_directory);
+    names_elsewhere(directory->node);
     if (!error)
         path_cache_unlinked(path);
     path_unref(path);
@@ -316,9 +414,10 @@ int names_remove(struct path *directory, const char *name, size_t length, bool i
 {
     int error = path_writable(directory);
 
+    if (!error)
+        error = names_lock(directory->node);
     if (error)
         return error;
-    names_lock(directory->node);
     error = remove_locked(directory, name, length, is_directory, must_be_directory);
     names_unlock(directory->node);
     return error;
@@ -390,6 +489,8 @@ static int rename_commit(const struct rename_request *request, struct path *from
             return -ENOMEM;
     }
     error = dir->ops->rename(dir, request->name, request->length, new_dir, request->new_name, request->new_length, request->flags);
+    names_elsewhere(dir);
+    names_elsewhere(new_dir);
     if (!error && (request->flags & RENAME_EXCHANGE))
         path_cache_exchange(from, to);
     if (error || (request->flags & RENAME_EXCHANGE))
@@ -430,9 +531,37 @@ static int rename_locked(const struct rename_request *request)
     return error;
 }
 
+/* With it held no other rename in the file system changes who is beneath whom. */
+static int rename_begin(struct fs *fs)
+{
+    if (fs->rename_gate)
+        return gate_enter(fs->rename_gate);
+    mutex_lock(&rename_lock);
+    return 0;
+}
+
+static void rename_end(struct fs *fs)
+{
+    if (fs->rename_gate)
+        gate_leave(fs->rename_gate);
+    else
+        mutex_unlock(&rename_lock);
+}
+
+static int rename_pair(const struct rename_request *request)
+{
+    int error = names_lock_pair(request->from->node, request->to->node);
+
+    if (error)
+        return error;
+    error = rename_locked(request);
+    names_unlock_pair(request->from->node, request->to->node);
+    return error;
+}
+
 int names_rename(const struct rename_request *request)
 {
-    bool across = request->from->node != request->to->node;
+    struct fs *fs = request->from->node->fs;
     int error;
 
     if (request->from->mount != request->to->mount)
@@ -440,13 +569,12 @@ int names_rename(const struct rename_request *request)
     error = path_writable(request->from);
     if (error)
         return error;
-    /* With rename_lock held no other rename changes who is beneath whom. */
-    if (across)
-        mutex_lock(&rename_lock);
-    names_lock_pair(request->from->node, request->to->node);
-    error = rename_locked(request);
-    names_unlock_pair(request->from->node, request->to->node);
-    if (across)
-        mutex_unlock(&rename_lock);
+    if (request->from->node == request->to->node)
+        return rename_pair(request);
+    error = rename_begin(fs);
+    if (error)
+        return error;
+    error = rename_pair(request);
+    rename_end(fs);
     return error;
 }

@@ -130,7 +130,10 @@ static int open_path_only(struct path *path, uint32_t flags, struct file **file)
     return error;
 }
 
-/* The node is found and may be opened so. A writer is counted from before the truncation until the file goes. */
+/*
+ * The node is found and may be opened so. A writer is counted from before the truncation until the file goes. *file is NULL, or the file
+ * that came with the node when it was made.
+ */
 static int open_checked(struct path *path, uint32_t flags, struct file **file)
 {
     bool regular = path->type == LINUX_S_IFREG, writes = (flags & LINUX_O_ACCMODE) != LINUX_O_RDONLY;
@@ -139,7 +142,8 @@ static int open_checked(struct path *path, uint32_t flags, struct file **file)
 
     if (error)
         return error;
-    error = file_for_node(path, flags & ~(uint32_t)(LINUX_O_CREAT | LINUX_O_EXCL | LINUX_O_TRUNC), file);
+    if (!*file)
+        error = file_for_node(path, flags & ~(uint32_t)(LINUX_O_CREAT | LINUX_O_EXCL | LINUX_O_TRUNC), file);
     if (!error && truncates)
         error = node_truncate(path->node, 0);
     if (!error)
@@ -222,13 +226,17 @@ static int open_made(struct path *path, uint32_t flags, struct file **file)
 
 static int create_last(struct walk *walk, const struct open_request *request, struct file **file)
 {
-    struct create_request create = {.mode = LINUX_S_IFREG | (request->mode & 07777)};
+    struct create_request create = {.mode = LINUX_S_IFREG | (request->mode & 07777), .open_flags = request->flags, .file = file};
     struct path *path;
     int error = names_create(walk->at, walk->last, walk->last_length, &create, &path);
 
     if (error)
         return error;
     error = open_made(path, request->flags, file);
+    if (error && *file) {
+        file_unref(*file);
+        *file = NULL;
+    }
     path_unref(path);
     return error;
 }

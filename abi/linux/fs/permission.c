@@ -93,6 +93,8 @@ void node_attr_changed(struct node *node)
     spin_unlock(&path_cache_lock);
 }
 
+void node_names_changed(struct node *directory) { atomic32_add(&directory->answer_generation, 1); }
+
 int node_set_attr(struct node *node, const struct node_attr *attr)
 {
     int error = node->ops->set_attr ? node->ops->set_attr(node, attr) : -EPERM;
@@ -102,20 +104,37 @@ int node_set_attr(struct node *node, const struct node_attr *attr)
     return error;
 }
 
+static int decision(struct node *node, uint32_t mask, const struct cred *cred)
+{
+    return node->ops->permission && cred ? node->ops->permission(node, mask, cred) : DECISION_MODE_BITS;
+}
+
 int node_permission_for(struct node *node, uint32_t mask, const struct cred *cred)
 {
     struct node_owner owner;
-    int error = node_owner(node, &owner);
+    int decided = decision(node, mask, cred);
+    int error = decided > 0 ? node_owner(node, &owner) : decided;
 
-    return error ? error : owner_check(&owner, mask, cred);
+    if (error || decided == DECISION_ALLOWED)
+        return error;
+    if (decided == DECISION_EXECUTE_BIT)
+        return owner.mode & 0111 ? 0 : -EACCES;
+    return owner_check(&owner, mask, cred);
 }
+
+bool node_decides(struct node *node) { return decision(node, 0, current_cred()) == DECISION_ALLOWED; }
+
+int node_access(struct node *node, uint32_t mask) { return node->ops->access ? node->ops->access(node, mask) : 0; }
 
 int node_permission(struct node *node, uint32_t mask) { return node_permission_for(node, mask, current_cred()); }
 
 int node_search_locked(struct node *node, const struct cred *cred)
 {
     struct node_owner owner;
+    int decided = decision(node, MAY_EXECUTE, cred);
 
+    if (decided <= 0)
+        return decided;
     if (!owner_recall_locked(node, &owner))
         return 1;
     if ((owner.mode & 0111) == 0111)
@@ -127,7 +146,10 @@ bool node_owned_by_caller(struct node *node)
 {
     const struct cred *cred = current_cred();
     struct node_owner owner;
+    int decided = decision(node, 0, cred);
 
+    if (decided <= 0)
+        return decided == DECISION_ALLOWED;
     return !node_owner(node, &owner) && (!cred || cred->fsuid == owner.uid || cred_capable(cred, LINUX_CAP_FOWNER));
 }
 
@@ -135,7 +157,11 @@ int node_may_remove(struct node *directory, struct node *node)
 {
     const struct cred *cred = current_cred();
     struct node_owner in, of;
-    int error = node_owner(directory, &in);
+    int decided = decision(directory, MAY_WRITE | MAY_EXECUTE, cred);
+    int error = decided > 0 ? node_owner(directory, &in) : decided;
+
+    if (decided <= 0)
+        return error;
 
     if (!error)
         error = owner_check(&in, MAY_WRITE | MAY_EXECUTE, cred);

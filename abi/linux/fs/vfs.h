@@ -19,13 +19,14 @@
 
 #include "abi/linux/file.h"
 #include "abi/linux/fs/fs.h"
+#include "kernel/body.h"
 #include "kernel/list.h"
 #include "kernel/lock.h"
 
 struct cred;
 struct process;
 
-enum mount_flags { MOUNT_READ_ONLY = 1, MOUNT_NO_SUID = 2, MOUNT_NO_DEV = 4, MOUNT_NO_EXEC = 8 }; /* as MS_* and ST_* */
+enum mount_flags { MOUNT_READ_ONLY = 1, MOUNT_NO_SUID = 2, MOUNT_NO_DEV = 4, MOUNT_NO_EXEC = 8, MOUNT_FLAGS = 15 }; /* as MS_* and ST_* */
 
 struct mount {
     struct object object;
@@ -35,7 +36,9 @@ struct mount {
     struct path *root;       /* referenced until unmounted */
     struct path *mountpoint; /* referenced; NULL for the root of everything */
     struct list link;        /* all mounts, in order of mounting */
-    char source[32];
+    uint32_t id;             /* constant, as the next two */
+    char *source;            /* what mount(2) called it, for /proc/mounts */
+    char *root_name;         /* of a bind mount: its root in its file system; NULL: the whole */
 };
 
 struct path {
@@ -48,6 +51,8 @@ struct path {
     struct path *parent; /* referenced; NULL for the root of a mount, and for what has no place */
     struct path *hash_next;
     struct list clock_link;
+    nanoseconds_t until;   /* in a NODE_TIMED directory: how long this may be believed, */
+    uint32_t generation;   /* and the directory's answer_generation when it was asked */
     struct mount *covering; /* what is mounted here */
     char *target;        /* of a symbolic link, once read; never changes then */
     bool cached;         /* in the hash, which holds a reference */
@@ -95,16 +100,27 @@ int64_t path_name_from(struct path *path, struct path *root, char *buffer, size_
 /* True when `path` is `ancestor` or beneath it. */
 bool path_beneath(struct path *path, struct path *ancestor);
 /* The cache may answer a lookup in the directory. */
-static inline bool path_cacheable(const struct path *directory) { return !(directory->node->flags & NODE_NO_CACHE); }
-/* Paths of the directory's names are kept. */
-static inline bool path_kept(const struct path *directory)
+static inline bool path_cacheable(const struct path *directory)
 {
-    return path_cacheable(directory) || (directory->node->flags & NODE_SAME_NODE);
+    return !(directory->node->flags & NODE_NO_CACHE) && !directory->node->fs->bound;
+}
+/* A file that is looked up again has the path it had, although the file system is asked: NODE_SAME_NODE, or bound. */
+static inline bool path_reused(const struct path *directory)
+{
+    return (directory->node->flags & NODE_SAME_NODE) || (directory->node->fs->bound && !(directory->node->flags & NODE_NO_CACHE));
+}
+/* Paths of the directory's names are kept. */
+static inline bool path_kept(const struct path *directory) { return path_cacheable(directory) || path_reused(directory); }
+/* Of a NODE_TIMED directory: what is known of the name is still good. path_cache_lock held. */
+static inline bool path_fresh(const struct path *directory, const struct path *child)
+{
+    return (directory->node->flags & NODE_TIMED) && child->generation == atomic32_load_relaxed(&directory->node->answer_generation) &&
+           child->until > body_now();
 }
 /* The cached path is an answer: it always is where something is mounted (nothing else is kept in /proc). path_cache_lock held. */
 static inline bool path_answers(const struct path *directory, const struct path *child)
 {
-    return path_cacheable(directory) || !(directory->node->flags & NODE_SAME_NODE) || child->covering;
+    return path_cacheable(directory) || !path_reused(directory) || child->covering || path_fresh(directory, child);
 }
 
 /* --- names.c: names in one directory ----------------------------------------------------------------- */
@@ -113,10 +129,9 @@ static inline bool path_answers(const struct path *directory, const struct path 
 void names_init(void);
 bool path_covered(struct path *path); /* something is mounted there */
 /* One of a few mutexes of rank NAMES, by directory. Nothing is locked for NODE_NO_CACHE directories. */
-void names_lock(struct node *directory);
+/* -EINTR: killed while it waited for a gate (node->names_gate), which stands in for the mutex where a program answers. */
+int names_lock(struct node *directory);
 void names_unlock(struct node *directory);
-void names_lock_pair(struct node *a, struct node *b);
-void names_unlock_pair(struct node *a, struct node *b);
 /* A reference to the path of a component beneath a directory, mounts not crossed: an absent name gives -ENOENT. */
 int names_lookup(struct path *directory, const char *name, size_t length, struct path **path);
 /* The same with names_lock held. */
@@ -125,6 +140,9 @@ struct create_request {
     uint32_t mode;      /* with type bits; umask not yet applied */
     uint64_t rdev;
     const char *target; /* symbolic links */
+    /* Of a regular file: opens it in the same step with these flags, where the file system can; *file stays NULL where not. */
+    uint32_t open_flags;
+    struct file **file;
 };
 /* Permission included. A reference in *path (may be NULL). -EEXIST. */
 int names_create(struct path *directory, const char *name, size_t length, const struct create_request *request, struct path **path);
@@ -184,10 +202,20 @@ int walk_parent(struct walk *walk, int dfd, const char *name);
 
 /* Takes over the reference on fs when it succeeds. -ENOTDIR, -EBUSY, -ENOMEM. source: for /proc/mounts, or NULL. */
 int mount_on(struct path *mountpoint, struct fs *fs, uint32_t flags, const char *source);
-/* umount2: `root` is the root of a mount, one reference of which is the caller's. flags 2: MNT_DETACH. -EINVAL, -EBUSY. */
+/*
+ * umount2: `root` is the root of a mount, one reference of which is the caller's. MNT_DETACH: also when it is in use. MNT_FORCE: what is
+ * under way there is given up first. -EINVAL, -EBUSY.
+ */
+enum { MNT_FORCE = 1, MNT_DETACH = 2 };
 int mount_remove(struct path *root, uint32_t flags);
 int mount_change(struct path *root, uint32_t flags); /* remount */
+/* Shows the file or directory at `from` at the mountpoint too, with the flags of the mount it is in. As mount_on. */
+int mount_bind(struct path *from, struct path *mountpoint);
+/* Moves a whole mount, named by its root, elsewhere. -EINVAL: no root, or beneath itself; -ELOOP, -ENOTDIR, -EBUSY. */
+int mount_move(struct path *root, struct path *mountpoint);
 void mounts_sync(void);
+/* The mount with this place in the order of mounting: a reference, or NULL. */
+struct mount *mount_number(uint32_t number);
 
 /* --- permission.c ------------------------------------------------------------------------------------ */
 
@@ -207,6 +235,10 @@ int node_set_attr(struct node *node, const struct node_attr *attr);
 /* -EROFS when the mount or file system is read-only. */
 int path_writable(struct path *path);
 bool node_owned_by_caller(struct node *node);
+/* The file system decides itself whether the current thread may change the node: mode, owner and times are not checked here. */
+bool node_decides(struct node *node);
+/* node_ops.access, for those who only ask: access(2), chdir, chroot. */
+int node_access(struct node *node, uint32_t mask);
 
 /* --- open.c, node_file.c ----------------------------------------------------------------------------- */
 

@@ -40,6 +40,9 @@ static bool attr_remembered(struct node *node, struct fuse_attr *attr)
     return good;
 }
 
+/* The handle that goes with a message about attributes: directories' handles are apart, and mean nothing there. */
+static bool handle_counts(const struct fuse_handle *handle) { return handle && !handle->nothing && !handle->directory; }
+
 static int attr_ask(struct node *node, const struct fuse_handle *handle, struct fuse_attr *attr)
 {
     struct fuse_request *request;
@@ -47,7 +50,7 @@ static int attr_ask(struct node *node, const struct fuse_handle *handle, struct 
 
     if (error)
         return error;
-    if (handle && !handle->nothing)
+    if (handle_counts(handle))
         *(struct fuse_getattr_in *)request->in = (struct fuse_getattr_in){.flags = FUSE_GETATTR_HANDLE, .handle = handle->handle};
     error = fuse_call(request);
     if (!error) {
@@ -93,7 +96,7 @@ int fuse_set_attr(struct node *node, const struct fuse_handle *handle, const str
         return error;
     struct fuse_setattr_in *in = request->in;
     setattr_fill(in, node, attr);
-    if (handle && !handle->nothing) {
+    if (handle_counts(handle)) {
         in->valid |= FUSE_SET_HANDLE;
         in->handle = handle->handle;
     }

@@ -24,6 +24,15 @@ check|vim-tiny|command -v vim || command -v vim.tiny|a full-screen program under
 check|libuv1-dev|test -e /usr/include/uv.h|the example of a watcher in a libuv loop
 check|libevent-dev|test -e /usr/include/event2/event.h|the same in a libevent loop
 check|stress-ng|command -v stress-ng|stressors of system calls
+check|squashfuse|command -v squashfuse|a FUSE file system under test: read-only
+check|squashfs-tools|command -v mksquashfs|makes the image for it
+check|fuse2fs|command -v fuse2fs|a FUSE file system under test: ext4, written and then checked
+check|bindfs|command -v bindfs|a FUSE file system under test: a folder again
+check|fuse-zip|command -v fuse-zip|a FUSE file system under test: an archive that changes
+check|zip|command -v zip|makes the archive for it
+check|unzip|command -v unzip|and looks at what became of it
+check|unionfs-fuse|command -v unionfs|a FUSE file system under test: two folders over each other
+check|fuse3|command -v fusermount3|mounting and unmounting FUSE file systems without privilege
 check|make|command -v make|a program under test
 check|clang|command -v clang || command -v clang-14|the second compiler, and sanitizers
 check|gcc-riscv64-linux-gnu|command -v riscv64-linux-gnu-gcc|compiles the RISC-V kernel and its test programs

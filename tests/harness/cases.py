@@ -5,6 +5,7 @@ A file tests/cases/NAME.cases holds cases in this form:
     === name_of_the_case
     run: bash -e            the words before the script's path; default: dash
     needs: gcc xz           programs; without them the case is skipped
+    host: fuse              the host must let us mount FUSE file systems, else the case is skipped
     script: no              the program gets no script
     timeout: 30             seconds for each run; default 20
     stderr: yes             standard error is compared too
@@ -20,6 +21,8 @@ Compared: standard output, exit status, and the tree of files left behind (names
 link targets). The folder holds nothing at the start; what a script needs it makes.
 """
 import codecs
+import ctypes
+import errno
 import hashlib
 import os
 import shlex
@@ -40,7 +43,7 @@ class Case:
     def __init__(self, name):
         self.name = name
         self.words, self.needs, self.timeout = ["dash"], [], 20
-        self.pass_script = True
+        self.pass_script, self.host_fuse = True, False
         self.compare_stderr = self.compare_output = False
         self.options, self.user, self.steps, self.input, self.known, self.script = [], None, [], b"", None, ""
 
@@ -49,6 +52,8 @@ class Case:
             self.words = shlex.split(value)
         elif key == "needs":
             self.needs = value.split()
+        elif key == "host" and value == "fuse":
+            self.host_fuse = True
         elif key == "script":
             self.pass_script = value != "no"
         elif key == "timeout":
@@ -179,7 +184,16 @@ class CaseRun:
             shutil.rmtree(self.base, ignore_errors=True)
 
 
+def fuse_mountable():
+    """Whether this host has FUSE and lets us mount: asked with a place that does not exist."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mount(b"none", b"/nonexistent/place", b"fuse", 0, b"")
+    return ctypes.get_errno() == errno.ENOENT and os.access("/dev/fuse", os.R_OK | os.W_OK)
+
+
 def run_case(case, base, hyla, user):
+    if case.host_fuse and not fuse_mountable():
+        raise Skip("this host does not let us mount FUSE file systems")
     missing = [program for program in case.needs + case.words[:1] if not shutil.which(program, path=ENVIRONMENT["PATH"])]
     if missing:
         raise Skip("not installed: " + " ".join(missing))

@@ -42,11 +42,17 @@ struct mutex {
 };
 
 void mutex_init(struct mutex *mutex, enum lock_rank rank);
-/* May suspend. Not interruptible: what a mutex guards is never held across a wait for a program. */
+/* May suspend. Not interruptible: what such a mutex guards is not held across a wait for a program. */
 void mutex_lock(struct mutex *mutex);
+/*
+ * The same for mutexes that are: a file system's, whose server may never answer. Gives up when the calling thread is killed: -EINTR.
+ * Those who take the same mutex with mutex_lock wait as long as it takes.
+ */
+int mutex_lock_killable(struct mutex *mutex);
 bool mutex_trylock(struct mutex *mutex);
 void mutex_unlock(struct mutex *mutex);
 void mutex_lock_pair(struct mutex *a, struct mutex *b);
+int mutex_lock_pair_killable(struct mutex *a, struct mutex *b); /* both, or -EINTR and neither */
 void mutex_unlock_pair(struct mutex *a, struct mutex *b);
 /* For assertions: true when the calling thread owns the mutex. */
 bool mutex_owned(const struct mutex *mutex);

@@ -127,6 +127,78 @@ SIM_TEST(mutex_lock_pair_takes_two_in_either_order, .schedules = 2000)
     SIM_CHECK_EQUAL(atomic32_load_relaxed(&two.value), 6);
 }
 
+/* --- waiters that may be killed ---------------------------------------------------------------------- */
+
+struct killable {
+    struct mutex mutex;
+    struct atomic32 inside, taken, killed;
+};
+
+static void take_killably(void *argument)
+{
+    struct killable *killable = argument;
+    if (mutex_lock_killable(&killable->mutex)) {
+        SIM_CHECK(thread_killed(thread_current()));
+        atomic32_add(&killable->killed, 1);
+        return;
+    }
+    SIM_CHECK_EQUAL(atomic32_add(&killable->inside, 1), 0);
+    if (sim_chance(2))
+        thread_yield();
+    atomic32_sub(&killable->inside, 1);
+    atomic32_add(&killable->taken, 1);
+    mutex_unlock(&killable->mutex);
+}
+
+/* The holder never lets go before the first has given up; the others get it after that, killed or not. */
+SIM_TEST(a_killed_waiter_gives_up_and_the_mutex_goes_on, .schedules = 8000)
+{
+    struct killable killable = {.taken = ATOMIC_INIT(0)};
+    struct sim_thread *threads[4];
+    mutex_init(&killable.mutex, RANK_NAMES);
+    mutex_lock(&killable.mutex);
+    for (int i = 0; i < 4; i++)
+        threads[i] = sim_spawn(take_killably, &killable);
+    thread_kill(sim_kernel_thread(threads[0]));
+    sim_join(threads[0]);
+    SIM_CHECK_EQUAL(atomic32_load(&killable.killed), 1);
+    thread_kill(sim_kernel_thread(threads[1])); /* races the unlock */
+    mutex_unlock(&killable.mutex);
+    for (int i = 1; i < 4; i++)
+        sim_join(threads[i]);
+    uint32_t taken = atomic32_load(&killable.taken), killed = atomic32_load(&killable.killed);
+    SIM_CHECK(taken >= 2 && taken + killed == 4);
+    SIM_CHECK(mutex_trylock(&killable.mutex));
+    mutex_unlock(&killable.mutex);
+}
+
+static void take_two_killably(void *argument)
+{
+    struct two *two = argument;
+    if (mutex_lock_pair_killable(&two->b, &two->a))
+        return;
+    atomic32_store_relaxed(&two->value, atomic32_load_relaxed(&two->value) + 1);
+    mutex_unlock_pair(&two->a, &two->b);
+}
+
+SIM_TEST(a_killed_pair_leaves_neither_mutex_taken, .schedules = 4000)
+{
+    struct two two = {.value = ATOMIC_INIT(0)};
+    mutex_init(&two.a, RANK_DIRECTORY);
+    mutex_init(&two.b, RANK_DIRECTORY);
+    mutex_lock(sim_chance(2) ? &two.a : &two.b);
+    struct mutex *held = mutex_owned(&two.a) ? &two.a : &two.b;
+    struct sim_thread *thread = sim_spawn(take_two_killably, &two);
+    thread_kill(sim_kernel_thread(thread));
+    sim_join(thread);
+    mutex_unlock(held);
+    SIM_CHECK_EQUAL(atomic32_load_relaxed(&two.value), 0);
+    SIM_CHECK(mutex_trylock(&two.a));
+    mutex_unlock(&two.a);
+    SIM_CHECK(mutex_trylock(&two.b));
+    mutex_unlock(&two.b);
+}
+
 SIM_TEST(wrong_mutex_order_panics, .schedules = 1, .panics = "lock order: rank 30 taken while rank 66 is held")
 {
     struct mutex pipe, table;

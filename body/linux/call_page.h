@@ -207,6 +207,8 @@ struct call_pages_header {
     /* Written by the client: threads that wait for private futexes without the kernel (stub/futex.c), by the same hash; all. */
     uint32_t sleepers[256];
     uint32_t asleep, sleepers_moved;
+    /* Written by the client: the CPUs, each + 1 in 8 bits, of the last wake of a private futex and of the one before, by hash: hints. */
+    uint16_t wakers[256];
     uint32_t ring_users[RING_PLACES]; /* written by the client: threads that are in the ring there */
 };
 _Static_assert(sizeof(struct call_pages_header) <= CALL_PAGES_HEADER_SIZE, "the header is one page");

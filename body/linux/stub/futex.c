@@ -8,6 +8,10 @@
  * word: so a count of zero means nobody, as for the census. Where both have somebody the kernel decides, and has
  * the sleepers woken by a command (body/linux/sleepers.c).
  *
+ * Before it sleeps a thread may spin (stub_spin), if the word's last two wakes came from another CPU than its own: two threads
+ * that wake each other from different CPUs then need the host in neither direction. Who spins is not counted as a sleeper, which is
+ * as if its wait had begun a moment later.
+ *
  * A requeue moves sleepers to a bucket that does not count them, and nobody here learns when they leave: from the first one
  * on every bucket counts one too many.
  */
@@ -32,10 +36,26 @@ static int answer(uint64_t *result, long value)
     return 1;
 }
 
+static void note_waker(uint32_t bucket)
+{
+    uint16_t old = __atomic_load_n(&header->wakers[bucket], __ATOMIC_RELAXED);
+    uint16_t wakers = (uint16_t)(old << 8 | ((current_cpu_hint() + 1) & 255));
+    if (wakers != old)
+        __atomic_store_n(&header->wakers[bucket], wakers, __ATOMIC_RELAXED);
+}
+
+static int woken_from_elsewhere(uint32_t bucket)
+{
+    uint32_t wakers = __atomic_load_n(&header->wakers[bucket], __ATOMIC_RELAXED), here = (current_cpu_hint() + 1) & 255;
+    uint32_t last = wakers & 255, before = wakers >> 8;
+    return (last && last != here) || (before && before != here);
+}
+
 /* Only when the kernel knows of nobody. Errors are the kernel's to tell. */
 static int wake(const struct futex_call *call)
 {
     uint32_t bucket = bucket_of(call->address);
+    note_waker(bucket);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (!is_word(call->address) || read_count(&header->census[bucket]))
         return 0;
@@ -70,7 +90,9 @@ static int wait(struct stub_thread *self, const struct futex_call *call)
 {
     if (!is_word(call->address) || !kernel_page->local_waits)
         return 0;
-    uint32_t *sleepers = &header->sleepers[bucket_of(call->address)];
+    uint32_t bucket = bucket_of(call->address), *sleepers = &header->sleepers[bucket];
+    if (woken_from_elsewhere(bucket) && stub_spin(self, &self->futex_luck, call->address, (uint32_t)call->value))
+        return answer(call->result, -11);
     __atomic_fetch_add(sleepers, 1, __ATOMIC_SEQ_CST);
     __atomic_fetch_add(&header->asleep, 1, __ATOMIC_RELAXED);
     self->slot->asleep = 1;

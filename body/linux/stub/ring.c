@@ -55,28 +55,33 @@ static void wake(uint64_t *word, const uint32_t *asleep)
         host_call6(SYS_FUTEX, (long)word, FUTEX_WAKE, EVERYBODY, 0, 0, 0);
 }
 
-/*
- * A partner that runs on another CPU may answer sooner than this thread could be woken: so it is waited for, as long as a wake-up
- * takes, by threads that have been lucky with that; the others try now and then. True: the word has moved.
- */
-static int spin_on(struct stub_thread *self, const uint64_t *word, uint64_t value, uint32_t partner_cpu)
+int stub_spin(struct stub_thread *self, struct spin_luck *luck, uint64_t address, uint32_t value)
 {
-    if (partner_cpu == 0 || partner_cpu == current_cpu_hint() + 1)
+    if (luck->luck == 0 && ++luck->denied < LUCK_PROBE)
         return 0;
-    if (self->ring_luck == 0 && ++self->ring_denied < LUCK_PROBE)
-        return 0;
-    self->ring_denied = 0;
+    luck->denied = 0;
     for (uint64_t begin = __builtin_ia32_rdtsc(); __builtin_ia32_rdtsc() - begin < SPIN_CYCLES && !self->pending;) {
         for (int turn = 0; turn < 16; turn++) {
-            if (load(word) != value) {
-                self->ring_luck = self->ring_luck < LUCK_MAX ? self->ring_luck + 1 : LUCK_MAX;
+            if (futex_word_differs(address, value)) {
+                luck->luck = luck->luck < LUCK_MAX ? luck->luck + 1 : LUCK_MAX;
                 return 1;
             }
             __builtin_ia32_pause();
         }
     }
-    self->ring_luck = self->ring_luck > 2 ? self->ring_luck - 2 : 0;
+    luck->luck = luck->luck > 2 ? luck->luck - 2 : 0;
     return 0;
+}
+
+/*
+ * A partner that runs on another CPU may answer sooner than this thread could be woken: so it is waited for, by threads that
+ * have been lucky with that. The host compares the lower half of the word as well.
+ */
+static int spin_on(struct stub_thread *self, const uint64_t *word, uint64_t value, uint32_t partner_cpu)
+{
+    if (partner_cpu == 0 || partner_cpu == current_cpu_hint() + 1)
+        return 0;
+    return stub_spin(self, &self->ring_luck, (uint64_t)word, (uint32_t)value);
 }
 
 /* Until the word has moved on from what it was. 0, or the kernel is to be asked. */

@@ -57,6 +57,11 @@
 /* A compiler barrier is not enough between the state word and what it guards; these are. */
 static inline uint32_t word_load(const uint32_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
 
+/* How well spinning has paid off; sleeps without it since. */
+struct spin_luck {
+    uint32_t luck, denied;
+};
+
 struct stub_thread {
     struct stub_thread *self;
     struct call_slot *slot;
@@ -66,7 +71,7 @@ struct stub_thread {
     uint32_t index;
     uint64_t scratch;
     uint64_t result; /* rax as the last handler returned with: see rewrite.c */
-    uint32_t ring_luck, ring_denied; /* how well spinning in rings has paid off; sleeps without it since */
+    struct spin_luck ring_luck, futex_luck;
     uint32_t no_yields; /* waits to come before the CPU is offered again: somebody kept it */
     uint32_t hello; /* this thread is a new host process and has to say so */
     int fds[STUB_FD_REGISTERS];
@@ -123,6 +128,11 @@ struct futex_call {
 /* 1 when answered, in *call->result. self: NULL when it must not sleep. */
 int futex_call_local(struct stub_thread *self, const struct futex_call *call);
 int futex_word_differs(uint64_t address, uint32_t value);
+/*
+ * Waits without sleeping for a word to differ, for as long as a wake-up from another CPU takes, when that has been paying off lately,
+ * and else now and then. True: it differs. An interrupt ends it. ring.c
+ */
+int stub_spin(struct stub_thread *self, struct spin_luck *luck, uint64_t address, uint32_t value);
 
 /* ring.c: 1 when a read or write was done in a ring, its result in the slot. May sleep. */
 int ring_call(struct stub_thread *self, struct call_slot *slot);

@@ -132,7 +132,7 @@ struct client {
     uint8_t fd_tag;            /* of the last descriptor sent to an attached one: under the address space's mutex */
 };
 
-/* client.c */
+/* client.c, client_process.c, client_hello.c, client_thread.c */
 struct client *client_create(int remote[3]);    /* NULL: no memory, no descriptors; the three are the other ends, to be sent */
 void client_close_remote(const int remote[3]);
 /* For a process that came by itself: takes over its socket, whose events are the caller's. remote: call pages, doorbell. */
@@ -224,7 +224,7 @@ struct answer_place {
 /* Puts the bytes there if they are the next ones: false if not. For the calling thread's own slot. */
 bool answer_put(struct user_thread *user, const struct answer_place *place, uaddr_t to, const void *from, size_t size);
 
-/* user.c */
+/* user.c, user_life.c, user_host.c */
 /* Changes thread->user; who looks at another thread's goes through user_of. */
 void user_attach(struct thread *thread, struct user_thread *user);
 struct user_thread *user_of(struct thread *thread); /* a reference, or NULL */

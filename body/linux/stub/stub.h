@@ -118,6 +118,40 @@ long stub_probe(void *byte);
 /* 0, or -EINTR at once when an interrupt is pending, or a host error: a futex(2) wait that no interrupt gets past. */
 long stub_futex_wait(void *word, uint32_t operation, uint32_t value, void *timeout, struct stub_thread *self, uint32_t bitset);
 
+/* 1 when it stored `desired` over `expected`, 0 when another value stood there; or -EFAULT. */
+long stub_cas(uint32_t *word, uint32_t expected, uint32_t desired);
+
+/* stub.c: the conversation. kind: SLOT_KIND_*, SLOT_TRAPPED, SLOT_REWRITABLE. */
+void stub_post(struct stub_thread *self, struct call_slot *slot, uint32_t kind);
+/* Takes along what the call will read, and offers to bring back what it fills; or neither. */
+void stub_fill_windows(struct call_slot *slot);
+void stub_drop_window(struct call_slot *slot);
+/* Trapped: after the post, until the server lets the program go on. */
+void stub_serve(struct stub_thread *self, struct host_context *context);
+
+/* command.c */
+/* Carries out the slot's commands from `first` on. context: NULL on the fast path. */
+void stub_carry_out(uint32_t first, struct stub_thread *self, struct call_slot *slot, struct host_context *context);
+void stub_close_fds(struct stub_thread *self);
+/* One datagram with at most `count` descriptors: how many came, or a host error. */
+long stub_receive_fds(int socket, int *fds, uint32_t count, char *tag);
+
+/* spawn.c: a child's id, or a host error. context: what it goes on from; NULL is refused. */
+long stub_clone(uint32_t index, uint64_t nonce, int vfork, struct host_context *context);
+long stub_fork(struct stub_thread *self, const struct stub_command *command, struct host_context *context);
+/* A new host process tells the server who it is: the socket adds its credentials. */
+void stub_say_hello(struct stub_thread *self);
+/* A program's signal stack is the kernel's affair: the host's is the area's. */
+void frame_set_stack(struct host_context *context, uint32_t index);
+
+/* A process for the zygote, whose call pages, socket and doorbell these are. */
+long stub_spawn(int *fds);
+
+/* handler.c: the size of the FP state in the host's frame, 0 when there is none; all registers, to and from the slot. */
+uint64_t frame_fp_size(const struct host_context *context);
+void frame_store(struct call_slot *slot, const struct host_context *context);
+void frame_load(struct host_context *context, struct call_slot *slot);
+
 /* futex.c */
 struct futex_call {
     uint64_t address;
@@ -163,7 +197,7 @@ void rewrite_refuse(uint64_t site);
 void rewrite_disable(void);
 void rewrite_init(void);
 
-extern char stub_text[], stub_copy_begin[], stub_copy_end[], stub_copy_failed[];
+extern char stub_text[], stub_cas_begin[], stub_cas_end[], stub_copy_begin[], stub_copy_end[], stub_copy_failed[];
 extern char stub_exit_begin[], stub_exit_end[], gate_trap[], gate_interrupt[], gate_slow[], gate_start[];
 extern char local_begin[], local_end[], local_getpid[], local_gettid[], local_getppid[], local_futex[], local_futex_word[];
 extern char fast_entry[], fast_entry_dynamic[];

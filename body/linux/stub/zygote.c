@@ -26,8 +26,6 @@
 
 extern void stub_signal(int, const struct host_siginfo *, struct host_context *);
 extern char stub_restorer[];
-long stub_spawn(int *fds);
-long zygote_receive(int socket, int *fds, char *tag);
 extern const struct filter_instruction {
     uint16_t code;
     uint8_t jump_true, jump_false;
@@ -142,7 +140,7 @@ static void zygote_loop(void *argument)
     for (;;) {
         static int fds[STUB_FD_REGISTERS]; /* not on the stack: the child begins on a copy of it */
         char tag;
-        long got = zygote_receive(socket, fds, &tag);
+        long got = stub_receive_fds(socket, fds, STUB_FD_REGISTERS, &tag);
         if (got < 0)
             die(0); /* the server is gone */
         if (listener >= 0) /* the server has it now */

@@ -60,7 +60,7 @@ struct memobj *memobj_create_paged(const struct pager_ops *ops, void *context, u
     paged->memobj = memobj;
     paged->ops = ops;
     paged->context = context;
-    paged->held = true;
+    paged->held = paged->alive = true;
     paged->lowest = size;
     tree_init(&paged->blocks, NULL);
     list_init(&paged->wants);
@@ -108,16 +108,13 @@ static void disown_block(struct paged *paged, struct page_block *block)
     block_clear(paged, block, BIT_DIRTY, ~(uint64_t)0);
 }
 
-void pager_gone(struct memobj *memobj)
+static void die_locked(struct paged *paged)
 {
-    struct paged *paged = memobj->paged;
     struct page_block *block;
     bool lost = false;
 
-    mutex_lock(&memobj->mutex);
-    use_locked(paged);
-    KASSERT(paged->held && paged->pumping != thread_current());
-    paged->held = false;
+    KASSERT(paged->pumping != thread_current());
+    paged->alive = false;
     for (uint64_t index = 0; (block = block_after(paged, index)); index = (block->number + 1) * BLOCK_PAGES) {
         lost |= block->bits[BIT_DIRTY] | block->bits[BIT_CLEANING];
         disown_block(paged, block);
@@ -129,6 +126,26 @@ void pager_gone(struct memobj *memobj)
     waitq_wake_all(&paged->changed);
     while (paged->pumping)
         changed_wait_locked(paged, WAIT_UNINTERRUPTIBLE);
+}
+
+void pager_die(struct memobj *memobj)
+{
+    mutex_lock(&memobj->mutex);
+    if (memobj->paged->alive)
+        die_locked(memobj->paged);
+    mutex_unlock(&memobj->mutex);
+}
+
+void pager_gone(struct memobj *memobj)
+{
+    struct paged *paged = memobj->paged;
+
+    mutex_lock(&memobj->mutex);
+    use_locked(paged);
+    KASSERT(paged->held);
+    if (paged->alive)
+        die_locked(paged);
+    paged->held = false;
     mutex_unlock(&memobj->mutex);
     object_unref(memobj);
 }
@@ -238,7 +255,7 @@ int64_t pager_supply(struct memobj *memobj, const struct page_run *run, const vo
     int result = 0;
 
     mutex_lock(&memobj->mutex);
-    for (; index < min_u64(end, pages_of(memobj->size)) && memobj->paged->held; index++, offset += PAGE_SIZE) {
+    for (; index < min_u64(end, pages_of(memobj->size)) && memobj->paged->alive; index++, offset += PAGE_SIZE) {
         bool some = offset < size;
         result = supply_page(memobj->paged, index, run->epoch, some ? (const uint8_t *)data + offset : nothing, some ? size - offset : 0);
         if (result < 0)

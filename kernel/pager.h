@@ -32,6 +32,7 @@ struct page_run {
  * of ranks above MEMOBJ. It may call the functions below but for pager_gone. Each may be NULL but page_in.
  */
 struct pager_ops {
+    uint64_t asked_max; /* pages asked for and not answered, at most; 0: PAGER_ASKED_MAX */
     /*
      * Pages are wanted: somebody waits for the first `needed`, the rest is read-ahead. Every page must be answered some time, by a
      * supply or a failure. 0; -EAGAIN: not now, nothing was taken: pager_ready has it asked again; other errors fail the run.
@@ -63,10 +64,12 @@ void *pager_context(const struct memobj *memobj, const struct pager_ops *ops);
 /* A user's reference to a memobj that the pager holds; it may be idle. May suspend shortly. */
 struct memobj *pager_use(struct memobj *memobj);
 /*
- * The pager gives it up, or died. Who waits, and who needs an absent page afterwards, gets EIO; locked pages are unlocked,
- * those being filled are absent; dirty pages are as good as clean. No operation runs or will, and the pointer is no longer good.
- * May suspend until an operation that runs has returned. Once.
+ * The pager died. Who waits, and who needs an absent page afterwards, gets EIO; locked pages are unlocked, those being filled are
+ * absent; dirty pages are as good as clean, and a sync tells EIO. When it returns no operation runs or will, for which it may
+ * suspend; other functions may run at the same time and have no effect afterwards. The hold remains. Not from an operation.
  */
+void pager_die(struct memobj *memobj);
+/* The same if it has not died yet, and the hold ends: no other function runs or will be called. Once. */
 void pager_gone(struct memobj *memobj);
 /* A page_in that was refused with -EAGAIN may be tried again. Any thread, not from an operation. May suspend. */
 void pager_ready(struct memobj *memobj);
@@ -96,7 +99,7 @@ void pager_query(struct memobj *memobj, uint64_t first, uint64_t count, uint8_t 
  * contents (less than the pages' at the memobj's end), 0: none is dirty. May suspend.
  */
 int64_t pager_clean(struct memobj *memobj, uint64_t first, uint64_t end, void *buffer, uint64_t pages_max, struct page_run *run);
-/* They are stored; or, with an error, are dirty again, and the next memobj_sync tells it. */
+/* They are stored; or, with an error, are dirty again, and the next memobj_sync tells it (but for -EAGAIN: it was not tried). */
 void pager_cleaned(struct memobj *memobj, const struct page_run *run, int error);
 
 /* --- locking in place -------------------------------------------------------------------------------- */

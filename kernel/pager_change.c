@@ -90,7 +90,7 @@ int64_t pager_clean(struct memobj *memobj, uint64_t first, uint64_t end, void *b
     int64_t size = 0;
 
     mutex_lock(&memobj->mutex);
-    find_dirty(paged, first, end, min_u64(pages_max, PAGER_RUN_PAGES), run);
+    find_dirty(paged, first, end, paged->alive ? min_u64(pages_max, PAGER_RUN_PAGES) : 0, run);
     if (run->count) {
         run->epoch = ++paged->cleanings;
         paged->written = paged->tell_written; /* one that is about to be told stands for this, too */
@@ -113,10 +113,10 @@ void pager_cleaned(struct memobj *memobj, const struct page_run *run, int error)
         if (!block || !(block->bits[BIT_CLEANING] & bit) || block->tickets[index % BLOCK_PAGES] != run->epoch)
             continue;
         block_clear(paged, block, BIT_CLEANING, bit);
-        if (error)
+        if (error && paged->alive)
             block_set(paged, block, BIT_DIRTY, bit);
     }
-    if (error && !paged->sync_error)
+    if (error && error != -EAGAIN && !paged->sync_error)
         paged->sync_error = error < 0 && error >= -4095 ? error : -EIO;
     waitq_wake_all(&paged->changed);
     mutex_unlock(&memobj->mutex);
@@ -188,7 +188,7 @@ int pager_lock(struct memobj *memobj, const struct page_run *run, enum pager_loc
     if (!run->count || run->count > PAGER_RUN_PAGES || run->first > UINT64_MAX - run->count)
         return -EINVAL;
     mutex_lock(&memobj->mutex);
-    error = lock_run(memobj->paged, run, how, pages);
+    error = memobj->paged->alive ? lock_run(memobj->paged, run, how, pages) : -EIO;
     mutex_unlock(&memobj->mutex);
     return error;
 }

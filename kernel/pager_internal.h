@@ -56,7 +56,8 @@ struct paged {
     struct waitq changed;    /* cleaned, unlocked, idle, no operation runs, no resize goes on: whoever waits looks again */
     struct thread *pumping;  /* who calls operations; NULL: nobody */
     bool pump_again;
-    bool held;               /* by the pager; false: it is gone */
+    bool held;               /* by the pager: the pointer is good without a reference */
+    bool alive;              /* the pager is: it may be asked */
     bool stalled;            /* page_in said -EAGAIN, and no pager_ready came since it was called */
     uint64_t readies;        /* counts those */
     bool resizing;

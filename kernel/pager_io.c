@@ -127,7 +127,7 @@ static int page_for_write(struct paged *paged, uint64_t offset, uint64_t size)
     uint64_t index = offset >> PAGE_SHIFT;
     const struct page_block *block = block_find(paged, index);
 
-    if (!paged->held)
+    if (!paged->alive)
         return -EIO;
     if (paged->resizing)
         return changed_wait_locked(paged, WAIT_INTERRUPTIBLE);
@@ -222,7 +222,7 @@ int paged_resize(struct memobj *memobj, uint64_t size, bool tell)
         return -EFBIG;
     mutex_lock(&memobj->mutex);
     error = resize_begin(paged, size >> PAGE_SHIFT);
-    if (!error && !paged->held && tell)
+    if (!error && !paged->alive && tell)
         error = -EIO;
     if (!error && size != memobj->size) {
         bool shrinks = size < memobj->size;
@@ -279,7 +279,7 @@ int paged_sync(struct memobj *memobj, uint64_t first, uint64_t end)
     while (!error && (at = unsynced(paged, at, end, before)) < end) {
         if (!page_is(paged, at, BIT_CLEANING))
             ask_clean(paged, at, end);
-        if (!paged->held)
+        if (!paged->alive)
             error = -EIO;
         else if (unsynced(paged, at, end, before) == at)
             error = changed_wait_locked(paged, WAIT_INTERRUPTIBLE);

@@ -77,7 +77,7 @@ static void store_idle(struct memobj *memobj UNUSED, void *context)
     mutex_unlock(&store->mutex);
 }
 
-static const struct pager_ops store_ops = {store_page_in, store_clean, store_resized, store_written, store_idle};
+static const struct pager_ops store_ops = {0, store_page_in, store_clean, store_resized, store_written, store_idle};
 
 static void store_init(struct store *store, uint64_t pages)
 {
@@ -633,6 +633,8 @@ static void dying_pager(void *argument)
     if (sim_chance(2))
         pager_clean(store->memobj, 0, UINT64_MAX, bytes, 1, &run);
     thread_yield();
+    if (sim_chance(2))
+        pager_die(store->memobj);
     pager_gone(store->memobj);
 }
 

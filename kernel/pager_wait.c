@@ -50,10 +50,12 @@ static bool want_run(struct paged *paged, const struct page_want *want, struct p
     return true;
 }
 
+static uint64_t asked_max(const struct paged *paged) { return paged->ops->asked_max ? paged->ops->asked_max : PAGER_ASKED_MAX; }
+
 /* Marks them asked for. What does not fit is not asked for now; false: nothing could be marked. */
 static bool run_mark(struct paged *paged, struct page_run *run)
 {
-    uint64_t room = PAGER_ASKED_MAX - min_u64(PAGER_ASKED_MAX, paged->totals[BIT_ASKED]), marked = 0;
+    uint64_t room = asked_max(paged) - min_u64(asked_max(paged), paged->totals[BIT_ASKED]), marked = 0;
 
     run->epoch = paged->epoch;
     for (; marked < run->count && marked < room; marked++) {
@@ -79,7 +81,7 @@ static void run_unmark(struct paged *paged, const struct page_run *run)
 
 static struct page_want *next_want(struct paged *paged, struct page_run *run, uint64_t *needed)
 {
-    if (paged->stalled || !paged->held || paged->totals[BIT_ASKED] >= PAGER_ASKED_MAX)
+    if (paged->stalled || !paged->alive || paged->totals[BIT_ASKED] >= asked_max(paged))
         return NULL;
     LIST_FOR_EACH(node, &paged->wants)
     {
@@ -182,11 +184,11 @@ void pump_locked(struct paged *paged)
     paged->pumping = thread_current();
     do {
         paged->pump_again = false;
-        while (paged->held && pump_one(paged)) {
+        while (paged->alive && pump_one(paged)) {
         }
-    } while (paged->pump_again && paged->held);
+    } while (paged->pump_again && paged->alive);
     paged->pumping = NULL;
-    if (!paged->held)
+    if (!paged->alive)
         waitq_wake_all(&paged->changed);
 }
 
@@ -262,7 +264,7 @@ int page_await_locked(struct paged *paged, uint64_t first, uint64_t count, bool 
 {
     struct page_want want = {.first = first, .count = min_u64(count, PAGER_RUN_PAGES), .asks = asks};
 
-    if (!paged->held && asks)
+    if (!paged->alive && asks)
         return -EIO;
     if (thread_interrupted(thread_current()))
         return -EINTR; /* also when a pager keeps us running in circles */

@@ -62,6 +62,7 @@ enum lock_rank {
     RANK_SLEEPING_MAX = 99,
 
     /* spinning */
+    RANK_PAGER = 103,        /* a port pager's news */
     RANK_PORT = 104,         /* one port: items, receivers, rights; never two at once */
     RANK_PORT_SET = 105,     /* receivers of a set, which of its ports have messages */
     RANK_PORT_THREAD = 106,  /* a waiting thread's record; never two at once */

@@ -64,6 +64,8 @@ static uint32_t kind_of(const struct object *object)
         return HYLA_OBJECT_KIND_PORT;
     if (object->type == &kqueue_type)
         return HYLA_OBJECT_KIND_QUEUE;
+    if (object->type == &port_pager_type)
+        return HYLA_OBJECT_KIND_PAGER;
     return HYLA_OBJECT_KIND_OTHER;
 }
 

@@ -73,6 +73,8 @@ int64_t native_memobj_resize(struct memobj *memobj, uint64_t size) { return memo
 int64_t native_memobj_punch(struct memobj *memobj, uint64_t offset, uint64_t size) { return memobj_punch(memobj, offset, size); }
 int64_t native_memobj_seal(struct memobj *memobj, uint32_t seals) { return memobj_seal(memobj, seals); }
 
+int64_t native_memobj_sync(struct memobj *memobj, uint64_t offset, uint64_t size) { return memobj_sync(memobj, offset, size); }
+
 int64_t native_memobj_info(struct memobj *memobj, struct hyla_memobj_info *info)
 {
     info->resident = memobj_resident(memobj);

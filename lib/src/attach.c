@@ -11,7 +11,7 @@
  * Afterwards the socket carries descriptors for mappings and, by its end, the news of a death. It is close-on-exec: so the server sees an
  * exec that succeeds, and nothing of one that fails.
  */
-#include "lib/src/call.h"
+#include "lib/src/attached.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -5,7 +5,7 @@
  * wakes now and then to see whether there is a server still, since nobody else would tell. While it waits, a thread also does for the
  * server what its process is asked for (slot 0).
  */
-#include "lib/src/call.h"
+#include "lib/src/attached.h"
 
 #include <errno.h>
 #include <linux/futex.h>

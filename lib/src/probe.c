@@ -25,20 +25,6 @@ static struct {
     uint64_t token;
 } forking; /* under the mutex, from before a fork until after it */
 
-/* The comparison says nothing here: followed by it the call site is of a form that Hyla rewrites into a jump (docs/call-page.md). */
-int64_t raw_call(uint64_t number, const uint64_t a[6])
-{
-    register uint64_t r10 __asm__("r10") = a[3];
-    register uint64_t r8 __asm__("r8") = a[4];
-    register uint64_t r9 __asm__("r9") = a[5];
-    int64_t result;
-    __asm__ volatile("syscall\n\tcmpq $-4096, %%rax"
-                     : "=a"(result)
-                     : "a"(number), "D"(a[0]), "S"(a[1]), "d"(a[2]), "r"(r10), "r"(r8), "r"(r9)
-                     : "rcx", "r11", "cc", "memory");
-    return result;
-}
-
 static void block_signals(sigset_t *old)
 {
     sigset_t all;
@@ -184,14 +170,6 @@ uint64_t hyla_now(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-int hyla_set_interruptible(int on)
-{
-    struct thread_state *self = thread_self();
-    int before = self->interruptible;
-    self->interruptible = on != 0;
-    return before;
 }
 
 const char *hyla_error_text(int64_t error) { return strerror(error < 0 && error > -4096 ? (int)-error : 0); }

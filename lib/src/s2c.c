@@ -7,7 +7,7 @@
  *
  * The handler makes only system calls and touches only shared pages: it may run anywhere.
  */
-#include "lib/src/call.h"
+#include "lib/src/attached.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,7 +3,7 @@
  * in this process's own memory. When a thread ends, it says so in each of its slots, and the server frees them: a slot whose
  * state word is not back at FREE is nobody's yet.
  */
-#include "lib/src/call.h"
+#include "lib/src/attached.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -87,4 +87,12 @@ uint32_t thread_slot(struct thread_state *self, uint32_t frame)
         return slot;
     }
     return 0;
+}
+
+int hyla_set_interruptible(int on)
+{
+    struct thread_state *self = thread_self();
+    int before = self->interruptible;
+    self->interruptible = on != 0;
+    return before;
 }

@@ -1,6 +1,6 @@
 """The RISC-V machine: the kernel in an emulator, by `hyla boot`.
 
-The Linux-behaviour programs run twice, all of one round in one machine: on one hart with counted instructions, and on four
+The Linux-behaviour programs, those that make native calls and the examples run twice, all of one round in one machine: on one hart with counted instructions, and on four
 harts at once. A round is a single boot that the first of its tests starts; each program is a test of its own. Then come
 cases of tests/cases with Debian's riscv64 programs, whose output and status must be those of this machine's own programs.
 """
@@ -19,6 +19,7 @@ from .world import World, clip
 MARK = re.compile(rb"^@@ (\S+) (\S+)$", re.MULTILINE)
 ROUNDS = (("one hart, counted", ["--cpus", "1", "--icount"]), ("four harts", ["--cpus", "4"]))
 ROUND_SECONDS = 240
+PREFIXES = ("test_", "native_", "example_")
 CASE_FILES = ("dash.cases", "bash.cases", "busybox.cases")
 CASE_PROGRAMS = {"dash", "bash", "busybox"}
 CASE_NEEDS = {"bash", "busybox", "seq", "sort", "head", "tail", "wc", "grep", "sed", "awk", "gawk", "tar", "gzip", "perl", "python3", "lua5.4"}
@@ -61,7 +62,7 @@ class Round:
                 shutil.copy(path, os.path.join(root, "bin", name))
         for name in ("cat", "rm"):
             os.symlink("runner", os.path.join(root, "bin", name))
-        return sorted("/bin/" + name for name in os.listdir(os.path.join(root, "bin")) if name.startswith("test_"))
+        return sorted("/bin/" + name for name in os.listdir(os.path.join(root, "bin")) if name.startswith(PREFIXES))
 
     def result(self, name):
         with self.lock:
@@ -82,11 +83,11 @@ class Round:
         self.rest = output[at:]
 
 
-def linux_tests(build, hyla):
+def program_tests(build, hyla):
     folder = os.path.join(build, "riscv64/tests/riscv64")
     for title, options in ROUNDS:
         one = Round(build, hyla, options)
-        for path in sorted(glob.glob(os.path.join(folder, "test_*"))):
+        for path in sorted(path for prefix in PREFIXES for path in glob.glob(os.path.join(folder, prefix + "*"))):
             if not os.path.isfile(path):
                 continue
             def run(name=os.path.basename(path), one=one):
@@ -208,4 +209,4 @@ def tests(build, hyla):
         return [Test("riscv64 machine", skip)]
     folder = os.path.join(os.path.dirname(__file__), "../cases")
     files = [os.path.join(folder, name) for name in CASE_FILES]
-    return [*linux_tests(build, hyla), *case_tests(build, hyla, files)]
+    return [*program_tests(build, hyla), *case_tests(build, hyla, files)]

@@ -155,6 +155,8 @@ struct fs_ops {
     const char *name; /* as /proc/mounts shows it */
     int (*stat_fs)(struct fs *fs, struct linux_statfs_data *stat);
     int (*sync_fs)(struct fs *fs);
+    /* No mount of it is left, though something may still have references. May be NULL. Must not wait for a program. */
+    void (*unmounted)(struct fs *fs);
     /* Before the last path of a forced unmount: gives up what is under way. May be NULL. */
     void (*abort)(struct fs *fs);
     /* What /proc/mounts shows after the mount's own options, beginning with a comma. May be NULL. */
@@ -166,6 +168,7 @@ struct fs {
     struct object object;
     const struct fs_ops *ops;
     uint64_t device; /* st_dev, unique per instance */
+    struct atomic32 mounts; /* how many */
     bool read_only;
     bool bound; /* has shown, or shows, a file under two paths (a bind mount): the name cache asks it every time. Only ever set */
     struct gate *rename_gate; /* with names_gate in its directories; else NULL */

@@ -53,6 +53,8 @@ struct fuse_conn {
     struct list polls;      /* struct fuse_handle.poll_link */
     uint64_t next_poll;
     uint32_t background_active;
+    uint32_t live;          /* requests sent, not ended, not abandoned */
+    bool closing;           /* unmounted: to be aborted when `live` is 0 */
     bool forget_turn;
     struct waitq readers;      /* in read(2) of a device */
     struct waitq init_waiters; /* until INIT is answered */
@@ -152,6 +154,8 @@ struct fuse_conn *fuse_conn_create(const struct fuse_options *options); /* NULL:
 int fuse_conn_start(struct fuse_conn *conn);
 /* Every request fails, now (ECONNABORTED) and from now on (ENOTCONN); devices read ENODEV, or ECONNABORTED when forced. Repeatable. */
 void fuse_conn_abort(struct fuse_conn *conn, bool forced);
+/* Unmounted: aborts it as soon as nothing is under way but what was abandoned. */
+void fuse_conn_close(struct fuse_conn *conn);
 /* Wakes a reader and announces it to those who poll. */
 void fuse_conn_announce(struct fuse_conn *conn);
 bool fuse_missing(struct fuse_conn *conn, uint32_t operation);

@@ -3,7 +3,7 @@
  *
  * It is `connected` from its mount to its abort. Requests sent before INIT was answered wait for the answer, because it decides
  * how they are laid out. The abort has three causes, all the same to those who wait: the last device was closed (the program
- * died), the last path went (unmounted), MNT_FORCE. It ends every request in every state; one whose reply is being copied in
+ * died), the last mount and what was under way is gone, MNT_FORCE. It ends every request in every state; one whose reply is being copied in
  * is ended by the copying thread.
  */
 #include "abi/linux/fs/fuse.h"
@@ -118,7 +118,7 @@ static void init_done(struct fuse_request *request)
     if (good)
         init_take_locked(conn, &out);
     conn->initialised = true;
-    conn->refused = !good;
+    conn->refused = !good && conn->connected; /* not: cut off before there was an answer */
     bool moved = fuse_background_flow_locked(conn);
     spin_unlock(&conn->lock);
     waitq_wake_all(&conn->init_waiters);
@@ -217,6 +217,16 @@ void fuse_conn_abort(struct fuse_conn *conn, bool forced)
     requests_fail(conn);
     forgets_drop(conn);
     polls_announce(conn);
+}
+
+void fuse_conn_close(struct fuse_conn *conn)
+{
+    spin_lock(&conn->lock);
+    conn->closing = true;
+    bool now = !conn->live;
+    spin_unlock(&conn->lock);
+    if (now)
+        fuse_conn_abort(conn, false);
 }
 
 /* --- what a program does not know -------------------------------------------------------------------- */

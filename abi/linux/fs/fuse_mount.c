@@ -2,8 +2,8 @@
  * The file system as an object: mount(2)'s options, life and death. See mount.fuse3(8) for the options.
  *
  * The mount binds the open /dev/fuse to a new connection and queues INIT; it does not wait for the program, which may be the
- * very one that mounts. When the last path and the last message about one of its files are gone, the connection is aborted, which tells the
- * program (ENODEV) to end.
+ * very one that mounts. When the last mount is gone, what is under way (handles given back) is waited for, by nobody; then the
+ * connection is aborted, which tells the program (ENODEV) to end.
  */
 #include "abi/linux/fs/fuse.h"
 
@@ -99,21 +99,21 @@ static int options_parse(struct fuse_options *options, char *text)
 
 /* --- the object -------------------------------------------------------------------------------------- */
 
-/* A disk's program is given the time to write everything. */
-static void destroy_wait(struct fuse_conn *conn)
+/* A disk's program is told to write everything, and may take its time. */
+static void fuse_fs_unmounted(struct fs *fs)
 {
-    struct fuse_request *request = fuse_request_create(conn, FUSE_DESTROY, 0, 0, 0);
+    struct fuse_conn *conn = fuse_fs_of(fs)->conn;
+    struct fuse_request *request = conn->options.block_device ? fuse_request_create(conn, FUSE_DESTROY, 0, 0, 0) : NULL;
 
     if (request)
-        fuse_call_put(request);
+        fuse_send(request);
+    fuse_conn_close(conn);
 }
 
 static void fuse_fs_release(struct fs *fs)
 {
     struct fuse_fs *fuse = fuse_fs_of(fs);
 
-    if (fuse->conn->options.block_device)
-        destroy_wait(fuse->conn);
     fuse_conn_abort(fuse->conn, false);
     object_unref(fuse->conn);
     kfree(fuse);
@@ -143,7 +143,7 @@ static struct fs *fs_make(struct fuse_conn *conn, const char *type)
     }
     fuse->conn = conn;
     format(fuse->name, sizeof(fuse->name), "%s", type);
-    fuse->ops = (struct fs_ops){.name = fuse->name, .stat_fs = fuse_stat_fs, .release = fuse_fs_release, .abort = fuse_fs_abort,
+    fuse->ops = (struct fs_ops){.name = fuse->name, .stat_fs = fuse_stat_fs, .release = fuse_fs_release, .unmounted = fuse_fs_unmounted, .abort = fuse_fs_abort,
                                 .show_options = show_options};
     fs = fs_create(&fuse->ops, NULL);
     if (!fs) {

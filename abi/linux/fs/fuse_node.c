@@ -154,7 +154,7 @@ void fuse_forget_entry(struct fuse_conn *conn, uint64_t nodeid)
 
 static bool same_file(const struct fuse_node *fuse, const struct fuse_entry_out *entry)
 {
-    return fuse->generation == entry->generation && type_of(fuse->node->mode) == type_of(entry->attr.mode);
+    return !fuse->bad && fuse->generation == entry->generation && type_of(fuse->node->mode) == type_of(entry->attr.mode);
 }
 
 /*
@@ -172,7 +172,7 @@ static struct node *enter(struct fuse_conn *conn, const struct fuse_entry_out *e
         fuse->lookups++;
     } else if (fresh) {
         if (fuse) {
-            fuse->bad = !same_file(fuse, entry);
+            fuse->bad |= !same_file(fuse, entry);
             list_remove(&fuse->table_link);
         }
         fuse_node_of(fresh)->lookups = 1;

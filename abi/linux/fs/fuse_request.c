@@ -120,6 +120,7 @@ void fuse_take_off_locked(struct fuse_request *request)
     list_remove(&request->link);
     list_remove(&request->interrupt_link);
     request->state = FUSE_DONE;
+    request->conn->live -= !request->abandoned;
     if (request->background)
         request->conn->background_active--;
     request->background = false;
@@ -145,8 +146,11 @@ void fuse_finish(struct fuse_request *request, int error)
     spin_lock(&conn->lock);
     KASSERT(request->state == FUSE_DONE);
     bool abandoned = request->abandoned, moved = fuse_background_flow_locked(conn);
+    bool last = conn->closing && conn->connected && !conn->live;
     request->error = error;
     spin_unlock(&conn->lock);
+    if (last)
+        fuse_conn_abort(conn, false);
     if (moved)
         fuse_conn_announce(conn);
     if (abandoned && !error && request->orphan)
@@ -168,6 +172,7 @@ static void enqueue_locked(struct fuse_conn *conn, struct fuse_request *request,
         conn->next_unique += 2;
     }
     request->state = FUSE_WAITING;
+    conn->live++;
     list_push_back(list, &request->link);
 }
 
@@ -278,9 +283,14 @@ static int give_up(struct fuse_request *request)
     enum fuse_state state = request->state;
     if (state == FUSE_WAITING)
         fuse_take_off_locked(request);
+    else if (state != FUSE_DONE)
+        conn->live--;
     if (state != FUSE_DONE)
         request->abandoned = true;
+    bool last = conn->closing && !conn->live;
     spin_unlock(&conn->lock);
+    if (last)
+        fuse_conn_abort(conn, false);
     if (state == FUSE_WAITING)
         fuse_finish(request, -EINTR);
     else if (state == FUSE_SENT)

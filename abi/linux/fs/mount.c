@@ -22,6 +22,8 @@ static void mount_destroy(struct object *object)
 {
     struct mount *mount = CONTAINER_OF(object, struct mount, object);
 
+    if (mount->fs && atomic32_sub(&mount->fs->mounts, 1) == 1 && mount->fs->ops->unmounted)
+        mount->fs->ops->unmounted(mount->fs);
     object_unref(mount->fs);
     kfree(mount->source);
     kfree(mount->root_name);
@@ -42,10 +44,12 @@ static struct mount *mount_create(struct fs *fs, struct node *root, uint32_t fla
     list_init(&mount->link);
     mount->flags = flags;
     mount->fs = fs;
+    atomic32_add(&fs->mounts, 1);
     mount->id = atomic32_add_relaxed(&next_id, 1);
     mount->source = kstrdup(source ? source : fs->ops->name);
     mount->root = mount->source ? path_create(NULL, mount, "", 0, object_ref(root)) : NULL;
     if (!mount->root) {
+        atomic32_sub(&fs->mounts, 1);
         mount->fs = NULL;
         object_unref(mount);
         return NULL;
@@ -226,6 +230,7 @@ int mount_remove(struct path *root, uint32_t flags)
     spin_unlock(&path_cache_lock);
     if (error)
         return error;
+    path_cache_drop(mount);
     path_unref(mountpoint);
     path_unref(root);
     object_unref(mount);

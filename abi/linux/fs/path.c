@@ -164,6 +164,10 @@ void path_cache_add(struct path *path)
 
     spin_lock(&path_cache_lock);
     KASSERT(!path->cached);
+    if (path->mount && !path->mount->root) { /* unmounted: it lives as long as it is used, and no longer */
+        spin_unlock(&path_cache_lock);
+        return;
+    }
     old = path_cached_locked(path->parent, path->name, path->name_length, path->hash);
     if (old)
         hash_remove_locked(old);
@@ -184,6 +188,33 @@ void path_cache_shrink(void)
         spin_unlock(&path_cache_lock);
         path_unref(victim);
     }
+}
+
+/* Takes some of the mount's paths out of the cache: how many. */
+static int drop_some(struct mount *mount)
+{
+    struct path *dropped[32];
+    int count = 0;
+
+    spin_lock(&path_cache_lock);
+    LIST_FOR_EACH_SAFE(link, &clock_list)
+    {
+        struct path *path = LIST_ENTRY(link, struct path, clock_link);
+        if (path->mount == mount)
+            dropped[count++] = hash_remove_locked(path);
+        if (count == (int)ARRAY_SIZE(dropped))
+            break;
+    }
+    spin_unlock(&path_cache_lock);
+    for (int i = 0; i < count; i++)
+        path_unref(dropped[i]);
+    return count;
+}
+
+void path_cache_drop(struct mount *mount)
+{
+    while (drop_some(mount))
+        ;
 }
 
 /* --- names that change ------------------------------------------------------------------------------- */

@@ -93,6 +93,8 @@ void path_cache_unlinked(struct path *path);
  */
 void path_cache_move(struct path *path, struct path *parent, const char *new_name, size_t length, char *block, struct path *replaced);
 void path_cache_exchange(struct path *a, struct path *b);
+/* Forgets every path of a mount, used or not: it has been unmounted, and no more will come. */
+void path_cache_drop(struct mount *mount);
 /* Forgets the unused part of the cache. */
 void path_cache_shrink(void);
 /* The name as seen from `root`; *reached false: root is not above it. Length or -ENAMETOOLONG. */

@@ -194,6 +194,15 @@ bool body_user_asleep(struct thread *thread);
  * returns is not seen. If it is interrupted before it is in user mode the call is made in the kernel once more. False: it cannot.
  */
 bool body_user_repeat(struct thread *thread);
+/*
+ * Calls whose message is in registers (abi/native/word_calls.c). False: this body's calls carry no such words. set: what the calling
+ * thread finds when it returns, result and badge included. second: its call's second argument, should the call be made again.
+ * again: the continuation of a thread that parks in a call, which makes it anew in the kernel; NULL: threads here wait with their stack.
+ */
+bool body_user_words(uint64_t words[8]);
+void body_user_set_words(const uint64_t words[8], int64_t result, uint64_t badge);
+void body_user_set_second(uint64_t argument);
+void (*body_user_again(void))(void *argument);
 /* Interval CPU time the user side has used, ns: user and system as the host counts them. */
 void body_user_cpu_time(struct thread *thread, uint64_t *user_ns, uint64_t *system_ns);
 /* Tells the body values that programs may read without a call. */

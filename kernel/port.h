@@ -66,6 +66,7 @@ enum port_flags {
     PORT_SEND_NONBLOCK = 1 << 3,    /* EAGAIN instead of waiting for a receiver or room */
     PORT_RECEIVE_NONBLOCK = 1 << 4, /* EAGAIN when there is no message */
     PORT_PARKS = 1 << 5,            /* the caller will park, see above */
+    PORT_REGISTERS = 1 << 6,        /* with PARKS, without room for bytes and handles: see kernel/port_fast.h */
 };
 
 /* What is to be done. Read by port_msg_begin only. */
@@ -115,6 +116,10 @@ const struct port_answer *port_answer_of(const struct port_thread *self);
 int port_message_prepare(struct port_thread *self, uint32_t bytes, uint32_t handles);
 /* 0, an error, or PORT_WAITS. */
 int port_msg_begin(struct port_thread *self, const struct port_request *request);
+/* Whether the calling thread is in the middle of a message: it parked, and was woken. */
+bool port_msg_begun(const struct port_thread *self);
+/* Whether it is to park. */
+bool port_msg_parks(const struct port_thread *self);
 /* After the wake: as port_msg_begin. */
 int port_msg_resume(struct port_thread *self);
 /* Waits with the stack. Then comes port_msg_resume. */

@@ -12,7 +12,7 @@
 #include "kernel/string.h"
 
 #define BUFFER_KEEP 256u /* bytes of buffer that a thread keeps between messages */
-#define FLAGS_ALL (PORT_SEND | PORT_RECEIVE | PORT_CALL | PORT_SEND_NONBLOCK | PORT_RECEIVE_NONBLOCK | PORT_PARKS)
+#define FLAGS_ALL (PORT_SEND | PORT_RECEIVE | PORT_CALL | PORT_SEND_NONBLOCK | PORT_RECEIVE_NONBLOCK | PORT_PARKS | PORT_REGISTERS)
 
 static_assert(sizeof(struct thread) + sizeof(struct port_thread) + BUFFER_KEEP <= 1400,
               "a blocked caller costs at most 1.5 KiB, with what an allocator adds");
@@ -312,12 +312,17 @@ static int interrupted(struct port_thread *self)
         port_receive_leave(self);
         return finish(self, -EINTR);
     }
-    spin_lock(&self->to->lock);
-    if (list_linked(&self->item.link))
-        port_item_remove_locked(self->to, &self->item);
-    spin_unlock(&self->to->lock);
+    if (self->to) { /* else it was handed over by the short way (port_fast.h), and never lay in a queue */
+        spin_lock(&self->to->lock);
+        if (list_linked(&self->item.link))
+            port_item_remove_locked(self->to, &self->item);
+        spin_unlock(&self->to->lock);
+    }
     return finish(self, -EINTR);
 }
+
+bool port_msg_begun(const struct port_thread *self) { return self->phase != PHASE_IDLE; }
+bool port_msg_parks(const struct port_thread *self) { return self->flags & PORT_PARKS; }
 
 int port_msg_resume(struct port_thread *self)
 {

@@ -7,6 +7,7 @@
 #include "kernel/user.h"
 
 #include "kernel/assert.h"
+#include "kernel/atomic.h"
 #include "kernel/body.h"
 #include "kernel/errno.h"
 #include "kernel/string.h"
@@ -17,6 +18,7 @@
 
 static const struct abi *registered;
 static const struct abi_calls *registered_calls;
+static struct atomic32 watched;
 
 void abi_register(const struct abi *abi)
 {
@@ -41,6 +43,9 @@ void abi_task_ended(const struct task *task)
     if (registered_calls && registered_calls->task_ended)
         registered_calls->task_ended(task);
 }
+
+void user_calls_watch(void) { atomic32_store(&watched, 1); }
+bool user_calls_watched(void) { return atomic32_load_relaxed(&watched); }
 
 void user_ids_get(struct user_ids *ids)
 {

@@ -88,6 +88,10 @@ void abi_task_ended(const struct task *task);
 /* The set that has the number, or NULL. */
 const struct abi_calls *abi_calls_of(uint64_t number);
 
+/* Every call is to be seen by the ABI's dispatch, from now on: tracing, statistics. No body may answer one before it. */
+void user_calls_watch(void);
+bool user_calls_watched(void);
+
 /* Ids as the ABI of the calling thread gives them. */
 struct user_ids {
     int32_t task, thread, parent;

@@ -95,7 +95,7 @@ class Argument:
                 raise TableError(f"no such rights: {self.rights}")
         elif self.kind in ("bytes_in", "bytes_out"):
             self.name, self.size_of = words[1], words[2]
-        elif self.kind in ("string", "address", "deadline") or self.kind in SCALARS:
+        elif self.kind in ("string", "address", "deadline", "words") or self.kind in SCALARS:
             self.name = words[1]
         else:
             raise TableError(f"unknown kind '{self.kind}'")
@@ -108,7 +108,7 @@ class Argument:
         """The declaration in libhyla's header."""
         return {"handle": "hyla_handle_t ", "string": "const char *", "address": "const void *", "deadline": "uint64_t ",
                 "bytes_in": "const void *", "bytes_out": "void *", "in": f"const {self.element} *", "out": f"{self.element} *",
-                "inout": f"{self.element} *"}.get(self.kind, SCALARS.get(self.kind, ("",))[0] + " ") + self.name
+                "inout": f"{self.element} *", "words": "struct hyla_words *"}.get(self.kind, SCALARS.get(self.kind, ("",))[0] + " ") + self.name
 
     def kernel(self):
         """The declaration of the handler's parameter."""
@@ -125,7 +125,7 @@ class Argument:
             return f"handle{' to a ' + self.type if self.type else ''}{rights}"
         return {"in": f"read: struct hyla_{self.type}", "out": f"written: {self.element}", "inout": f"read and written: {self.element}",
                 "string": f"a string of at most {STRING_SIZE - 1} bytes", "address": "a user address", "deadline": "absolute, ns",
-                "bytes_in": f"buffer of {self.size_of} bytes, read", "bytes_out": f"buffer of {self.size_of} bytes, written"}.get(
+                "words": "read and written, in registers: struct hyla_words", "bytes_in": f"buffer of {self.size_of} bytes, read", "bytes_out": f"buffer of {self.size_of} bytes, written"}.get(
                     self.kind, self.kind)
 
 
@@ -141,6 +141,10 @@ class Call:
         self.errors = [] if fields[4] == "-" else fields[4].split()
         self.result, self.text = fields[5], ""
         self.check()
+
+    @property
+    def in_registers(self):
+        return any(argument.kind == "words" for argument in self.arguments)
 
     def check(self):
         names = [argument.name for argument in self.arguments]
@@ -281,13 +285,15 @@ def make_client(calls):
         for kinds in once:
             if sum(argument.kind in kinds for argument in call.arguments) > 1:
                 sys.exit(f"{call.name}: one argument of the kinds {kinds} is all a call plan has room for")
-    return "\n".join([SOURCE, "#include <hyla/calls.h>\n#include <string.h>\n", '#include "lib/src/call.h"\n'] + [client_function(c) for c in calls])
+    mine = [call for call in calls if not call.in_registers] # lib/src/*/words.c has those
+    return "\n".join([SOURCE, "#include <hyla/calls.h>\n#include <string.h>\n", '#include "lib/src/call.h"\n'] + [client_function(c) for c in mine])
 
 
 # --- the kernel's side --------------------------------------------------------------------------------------------------
 
 def handler(call):
-    return f"int64_t native_{call.name}(" + (", ".join(argument.kernel() for argument in call.arguments) or "void") + ")"
+    arguments = [argument.kernel() for argument in call.arguments if argument.kind != "words"] # which the body has
+    return f"int64_t native_{call.name}(" + (", ".join(arguments) or "void") + ")"
 
 
 def make_kernel_header(calls):
@@ -323,7 +329,7 @@ def wrapper(call):
             before += [f"char {local}[{STRING_SIZE}];", f"int64_t l{index} = user_read_string({local}, {register}, sizeof {local});",
                        f"if (l{index} < 0)", f"    {undo(f'l{index}', handles)}"]
             values.append(local)
-        else:
+        elif argument.kind != "words":
             c = {"handle": "handle_t", "address": "uaddr_t", "deadline": "nanoseconds_t"}.get(argument.kind) or \
                 (SCALARS[argument.kind][0] if argument.kind in SCALARS else "uaddr_t")
             values.append(f"({c}){register}")
@@ -347,7 +353,7 @@ def make_dispatch(calls):
 
 
 ROW_KINDS = {"u32": "UINT", "i32": "INT", "u64": "UINT", "i64": "INT", "deadline": "DEADLINE", "handle": "HANDLE", "string": "STRING",
-             "address": "ADDRESS", "bytes_in": "BYTES_IN", "bytes_out": "BYTES_OUT", "in": "STRUCT_IN", "out": "STRUCT_OUT", "inout": "STRUCT_INOUT"}
+             "address": "ADDRESS", "bytes_in": "BYTES_IN", "bytes_out": "BYTES_OUT", "in": "STRUCT_IN", "out": "STRUCT_OUT", "inout": "STRUCT_INOUT", "words": "WORDS"}
 
 
 def make_rows(calls, types):

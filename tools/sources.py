@@ -6,7 +6,7 @@
 Meson cannot glob, on purpose: a list in meson.build makes the build notice a new file. Here the lists would be long and
 would change with every commit, so meson.build asks this script at configure time instead, and the Makefile
 configures again whenever the answer has changed. Tests and fuzzers (x_test.c, x_fuzz.c) belong to the simulation
-body and are left out; so are folders with a meson.build of their own, and those named by --skip (other architectures).
+body and are left out; so are folders with a meson.build of their own, and folders and files named by --skip (other architectures, other flags).
 """
 import os
 import sys
@@ -23,7 +23,7 @@ def sources(folder, skip):
         folders[:] = sorted(
             f for f in folders
             if f not in skip and not os.path.exists(os.path.join(place, f, "meson.build")))
-        found += [os.path.join(place, name) for name in sorted(names) if wanted(name)]
+        found += [os.path.join(place, name) for name in sorted(names) if wanted(name) and name not in skip]
     return found
 
 

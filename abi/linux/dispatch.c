@@ -19,6 +19,7 @@ int call_statistics_start(void)
     if (!statistics)
         return -ENOMEM;
     atomic32_or(&call_hooks, CALL_HOOK_STATISTICS);
+    user_calls_watch();
     return 0;
 }
 

@@ -103,8 +103,10 @@ int trace_start(const struct trace_options *options, char what[64])
     int error = parse_calls(options->calls, what);
     if (!error)
         error = parse_processes(options->processes, what);
-    if (!error)
+    if (!error) {
         atomic32_or(&call_hooks, CALL_HOOK_TRACE);
+        user_calls_watch();
+    }
     return error;
 }
 

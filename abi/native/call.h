@@ -40,6 +40,7 @@ enum native_argument_kind {
     NATIVE_ARG_STRUCT_IN,
     NATIVE_ARG_STRUCT_OUT,
     NATIVE_ARG_STRUCT_INOUT,
+    NATIVE_ARG_WORDS, /* in registers */
 };
 
 struct native_field {

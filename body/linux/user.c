@@ -108,6 +108,12 @@ bool body_user_repeat(struct thread *thread)
     return user->repeat;
 }
 
+/* A call travels with six arguments: the words of a message in registers would be lost. */
+bool body_user_words(uint64_t words[8] UNUSED) { return false; }
+void body_user_set_words(const uint64_t words[8] UNUSED, int64_t result UNUSED, uint64_t badge UNUSED) { panic("calls here carry no words"); }
+void body_user_set_second(uint64_t argument UNUSED) { panic("calls here carry no words"); }
+void (*body_user_again(void))(void *argument) { return NULL; }
+
 NORETURN static void user_resume(struct user_thread *user)
 {
     struct thread *thread = user->thread;

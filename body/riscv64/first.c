@@ -4,6 +4,7 @@
  *   hyla.env=NAME=VALUE    one of the environment, as often as wanted
  *   hyla.cwd=DIR           where it starts
  *   hyla.trace             every call to the log
+ *   hyla.slow              every call goes the long way (docs/fast-path.md)
  *   hyla.verbose           what the machine is, and the memory account at the end
  *   -- PROGRAM [ARG…]      what runs; else /sbin/init, then /bin/sh
  *
@@ -17,6 +18,7 @@
 #include "abi/linux/trace.h"
 #include "abi/native/call.h"
 #include "body/riscv64/console.h"
+#include "body/riscv64/fast.h"
 #include "body/riscv64/frames.h"
 #include "body/riscv64/machine.h"
 #include "body/riscv64/memory.h"
@@ -173,11 +175,19 @@ static void build_tree(void)
     mount_own("/dev/shm", create_shared_memory());
 }
 
+static void report(void)
+{
+    uint64_t tried, taken;
+    fast_count(&tried, &taken);
+    memory_report();
+    log_line("calls of words: %lu of %lu went the short way", (unsigned long)taken, (unsigned long)tried);
+}
+
 static void on_exited(int32_t wait_status)
 {
     const char *value;
     if (machine_argument("hyla.verbose", &value) >= 0)
-        memory_report();
+        report();
     console_end(wait_status & 0xffff);
     power_off(false, (uint8_t)(wait_status & 0x7f ? 128 + (wait_status & 0x7f) : wait_status >> 8 & 0xff));
 }
@@ -206,12 +216,15 @@ static void choose_program(char *path, size_t size)
 void first_thread(void *argument)
 {
     static char path[PATH_LENGTH_MAX];
+    const char *value;
     (void)argument;
     read_arguments();
     build_tree();
     choose_program(path, sizeof path);
     struct process_start start = {.program = path, .argv = arguments, .envp = environment, .cwd = start_directory, .umask = 022, .hostname = "hyla"};
     native_calls_register();
+    if (machine_argument("hyla.slow", &value) >= 0)
+        fast_turn_off();
     process_first_exited = on_exited;
     start_tracing();
     int error = console_open(&start);

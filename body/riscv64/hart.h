@@ -16,11 +16,12 @@ struct space;
 struct user_thread;
 
 struct hart {
-    /* trap.S knows the first four */
+    /* trap.S knows the first five */
     uint64_t scratch;
     uint64_t user_regs;    /* struct user_regs of the thread in user mode */
     uint64_t kernel_sp;    /* where its trap goes on */
     uint64_t emergency_sp; /* for a trap that finds the stack used up */
+    uint64_t t0;
 
     uint32_t index; /* the kernel's number: 0 is the one that booted */
     uint64_t id;    /* the firmware's */
@@ -30,6 +31,8 @@ struct hart {
     struct user_thread *fp_owner; /* whose registers these are, if it says so too */
     nanoseconds_t timer_deadline, slice_deadline, programmed;
     bool slice_over;
+    uint64_t user_since; /* ticks: when its thread entered user mode */
+    uint64_t fast_tried, fast_taken;
     struct atomic64 instructions_stale; /* fence.i before user mode */
 
     struct atomic32 online;
@@ -41,6 +44,7 @@ _Static_assert(offsetof(struct hart, scratch) == HART_SCRATCH, "layout.h");
 _Static_assert(offsetof(struct hart, user_regs) == HART_USER_REGS, "layout.h");
 _Static_assert(offsetof(struct hart, kernel_sp) == HART_KERNEL_SP, "layout.h");
 _Static_assert(offsetof(struct hart, emergency_sp) == HART_EMERGENCY_SP, "layout.h");
+_Static_assert(offsetof(struct hart, t0) == HART_T0, "layout.h");
 
 extern struct hart harts[MACHINE_HARTS_MAX];
 extern uint32_t hart_count;
@@ -84,5 +88,6 @@ void hart_check_halt(void);
 /* time.c */
 void time_init(void);
 uint64_t time_ticks(nanoseconds_t time); /* rounded up */
+nanoseconds_t time_of_ticks(uint64_t ticks);
 
 #endif

@@ -23,5 +23,6 @@
 #define HART_USER_REGS 8
 #define HART_KERNEL_SP 16
 #define HART_EMERGENCY_SP 24
+#define HART_T0 32
 
 #endif

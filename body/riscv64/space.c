@@ -192,6 +192,7 @@ struct space *space_create(void)
     memcpy(root + TABLE_ENTRIES / 2, kernel_map_root() + TABLE_ENTRIES / 2, PAGE_SIZE / 2);
     space->root = root;
     space->asid = asid_take();
+    space->satp = (uint64_t)SATP_SV48 << 60 | (uint64_t)space->asid << 44 | frame_of_address(root);
     atomic32_store_relaxed(&space->references, 1);
     spinlock_init(&space->lock, RANK_BODY - 4);
     list_init(&space->attachments);
@@ -230,7 +231,7 @@ void space_activate(struct space *space)
     if (space) {
         space_ref(space);
         atomic64_or(&space->harts, (uint64_t)1 << hart->index); /* 1 */
-        satp = (uint64_t)SATP_SV48 << 60 | (uint64_t)space->asid << 44 | frame_of_address(space->root);
+        satp = space->satp;
     }
     atomic_fence(); /* 2 */
     hart->active = space;

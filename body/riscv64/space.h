@@ -14,6 +14,7 @@
 struct space {
     struct atomic32 references;
     uint64_t *root;
+    uint64_t satp;
     uint32_t asid;         /* 0: the hart has none to spare; then every activation forgets all translations */
     struct atomic64 harts; /* indices of those that may remember translations */
     struct spinlock lock;  /* guards the tables */

@@ -13,13 +13,15 @@ enum { CLOCK_LOW = 0, CLOCK_HIGH = 4 }; /* goldfish: reading the low word latche
 static uint64_t tick_ns; /* when a tick is a whole number of ns: that number */
 static int64_t wall_offset;
 
-nanoseconds_t body_now(void)
+nanoseconds_t time_of_ticks(uint64_t ticks)
 {
-    uint64_t ticks = csr_read("time"), hz = machine.timebase_hz;
+    uint64_t hz = machine.timebase_hz;
     if (LIKELY(tick_ns))
         return ticks * tick_ns;
     return ticks / hz * SECOND + ticks % hz * SECOND / hz;
 }
+
+nanoseconds_t body_now(void) { return time_of_ticks(csr_read("time")); }
 
 uint64_t time_ticks(nanoseconds_t time)
 {

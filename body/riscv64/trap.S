@@ -5,7 +5,11 @@
  * trap_run_user saves what a callee must keep and remembers its stack in the hart's record; a trap from user mode saves the
  * program's registers and returns from that call. A trap from the kernel saves everything on the stack it finds, unless
  * that stack is used up.
+ *
+ * A call of words first tries the short way (fast_entry; docs/fast-path.md): what a program's thread is lost by such a call is not saved, and
+ * the words stay in s2 to s9.
  */
+#include "body/riscv64/fast.h"
 #include "body/riscv64/layout.h"
 
 #define FRAME_SIZE 288
@@ -137,6 +141,12 @@ overflow:
     call trap_stack_overflow
 
 from_user:
+    sd t0, HART_T0(tp)
+    srli t0, a7, 12
+    addi t0, t0, -1
+    beqz t0, maybe_fast /* a native call, perhaps */
+from_user_slow:
+    ld t0, HART_T0(tp)
     sd sp, HART_SCRATCH(tp)
     ld sp, HART_USER_REGS(tp)
     save_registers
@@ -149,6 +159,7 @@ from_user:
     sd t2, 0(sp)
     ld sp, HART_KERNEL_SP(tp)
     csrr a0, scause
+run_user_returns:
     ld ra, 0(sp)
     ld s0, 8(sp)
     ld s1, 16(sp)
@@ -164,6 +175,82 @@ from_user:
     ld s11, 96(sp)
     addi sp, sp, 112
     ret
+
+maybe_fast:
+    csrr t0, scause
+    addi t0, t0, -8
+    bnez t0, from_user_slow
+    li t0, -FAST_CALL_FIRST
+    add t0, t0, a7
+    sltiu t0, t0, 2
+    beqz t0, from_user_slow
+
+    /* Lost by such a call: all a and t registers. Kept: pc and those below. */
+    ld t0, HART_USER_REGS(tp)
+    csrr t1, sepc
+    csrr t2, sscratch
+    addi t1, t1, 4
+    csrw sscratch, zero
+    sd t1, 0(t0)
+    sd ra, 8(t0)
+    sd sp, 16(t0)
+    sd gp, 24(t0)
+    sd t2, 32(t0)
+    sd s0, 64(t0)
+    sd s1, 72(t0)
+    sd a0, 80(t0)
+    sd a1, 88(t0)
+    sd a7, 136(t0)
+    sd s10, 208(t0)
+    sd s11, 216(t0)
+    ld sp, HART_KERNEL_SP(tp)
+    mv a2, a7
+    call fast_exchange
+    li t0, 1 /* FAST_NOT_TO_USER */
+    bgeu t0, a0, not_fast
+
+    ld t0, 0(a0)
+    csrw sepc, t0
+    csrw sscratch, tp
+    sc.d zero, t0, (a0)
+    ld ra, 8(a0)
+    ld sp, 16(a0)
+    ld gp, 24(a0)
+    ld tp, 32(a0)
+    ld s0, 64(a0)
+    ld s1, 72(a0)
+    ld a1, 88(a0)
+    ld s10, 208(a0)
+    ld s11, 216(a0)
+    ld a0, 80(a0)
+    .irp register, a2,a3,a4,a5,a6,a7,t0,t1,t2,t3,t4,t5,t6
+    li \register, 0
+    .endr
+    sret
+
+    /* What is lost is cleared: the kernel's own values are in it. The words go where registers go. */
+not_fast:
+    ld t1, HART_USER_REGS(tp)
+    .irp offset, 40,48,56,96,104,112,120,128,224,232,240,248
+    sd zero, \offset(t1)
+    .endr
+    sd s2, 144(t1)
+    sd s3, 152(t1)
+    sd s4, 160(t1)
+    sd s5, 168(t1)
+    sd s6, 176(t1)
+    sd s7, 184(t1)
+    sd s8, 192(t1)
+    sd s9, 200(t1)
+    bnez a0, not_to_user /* the registers are another thread's, and it has them */
+    ld t2, 0(t1)
+    addi t2, t2, -4
+    sd t2, 0(t1)
+    li a0, 8
+    j run_user_returns
+not_to_user:
+    li a0, FAST_CAUSE
+    j run_user_returns
 
     .globl trap_run_user
 trap_run_user:

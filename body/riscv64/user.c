@@ -9,6 +9,7 @@
 #include "body/riscv64/user.h"
 
 #include "body/riscv64/csr.h"
+#include "body/riscv64/fast.h"
 #include "body/riscv64/hart.h"
 #include "body/riscv64/space.h"
 #include "body/riscv64/trap.h"
@@ -50,16 +51,23 @@ static bool run(struct thread *thread, struct user_thread *user, uint64_t *cause
     space_activate(user->space);
     fetch_anew(hart);
     hart_slice_begin();
-    nanoseconds_t start = body_now();
+    hart->user_since = csr_read("time");
     csr_clear("sstatus", SSTATUS_SPP | SSTATUS_SUM);
     csr_set("sstatus", SSTATUS_SPIE);
     fp_enter_user(user);
     *cause = trap_run_user(&user->regs);
     *value = csr_read("stval");
-    fp_left_user(user);
-    atomic64_add_relaxed(&user->user_ns, body_now() - start);
-    atomic32_store(&user->mode, 0);
     return true;
+}
+
+/* The thread that came back from user mode: not always the one that went there (fast.c). Interrupts disabled. */
+static void left(struct user_thread *user)
+{
+    uint64_t now = csr_read("time");
+    user->fp_was_off = !(csr_read("sstatus") & SSTATUS_FS);
+    fp_left_user(user);
+    atomic64_store_relaxed(&user->user_ticks, atomic64_load_relaxed(&user->user_ticks) + now - hart_self()->user_since);
+    atomic32_store(&user->mode, 0);
 }
 
 /* --- what came ----------------------------------------------------------------------------------------- */
@@ -108,7 +116,12 @@ static bool decode(struct thread *thread, struct user_thread *user, uint64_t cau
         decode_page_fault(entry, error, value);
         break;
     case CAUSE_BREAKPOINT: set_fault(entry, SIGTRAP, TRAP_BRKPT, user->regs.pc); break;
-    case CAUSE_ILLEGAL: set_fault(entry, SIGILL, ILL_ILLOPC, user->regs.pc); break;
+    case CAUSE_ILLEGAL:
+        if (user->fp_was_off) /* perhaps that was why: it goes back with its floating-point registers loaded */
+            return false;
+        set_fault(entry, SIGILL, ILL_ILLOPC, user->regs.pc);
+        break;
+    case FAST_CAUSE: entry->kind = USER_INTERRUPT; return true;
     case CAUSE_FETCH_MISALIGNED:
     case CAUSE_LOAD_MISALIGNED:
     case CAUSE_STORE_MISALIGNED: set_fault(entry, SIGBUS, BUS_ADRALN, value); break;
@@ -128,13 +141,17 @@ static void serve(struct thread *thread, struct user_thread *user, struct user_e
 }
 
 /* The slice may have ended while the thread was in the kernel: then it has to give way before user mode. */
-static void round_trip(struct thread *thread)
+static void round_trip(void)
 {
-    struct user_thread *user = thread->user;
+    struct thread *thread = thread_current();
     struct user_entry entry = {.kind = USER_INTERRUPT};
     uint64_t cause = 0, value = 0;
     body_interrupts_disable();
-    bool over = hart_slice_over(), ran = !over && run(thread, user, &cause, &value);
+    bool over = hart_slice_over(), ran = !over && run(thread, thread->user, &cause, &value);
+    thread = thread_current(); /* see left() */
+    struct user_thread *user = thread->user;
+    if (ran)
+        left(user);
     bool interrupt = ran && (cause & CAUSE_INTERRUPT);
     if (interrupt) {
         trap_interrupt(cause);
@@ -149,9 +166,18 @@ static void round_trip(struct thread *thread)
 
 void body_user_entry(UNUSED void *argument)
 {
-    struct thread *thread = thread_current();
     for (;;)
-        round_trip(thread);
+        round_trip();
+}
+
+void user_again(UNUSED void *argument)
+{
+    struct thread *thread = thread_current();
+    struct user_thread *user = thread->user;
+    struct user_entry entry = {.kind = USER_CALL, .number = user->regs.a7};
+    memcpy(entry.arguments, &user->regs.a0, sizeof entry.arguments);
+    serve(thread, user, &entry);
+    body_user_entry(NULL);
 }
 
 /* --- registers ----------------------------------------------------------------------------------------- */
@@ -164,6 +190,29 @@ void body_user_set_regs(struct thread *thread, const struct user_regs *regs)
     user->regs = *regs;
     user->regs_set = true;
 }
+
+/* --- calls of words -------------------------------------------------------------------------------------- */
+
+static struct user_regs *own_regs(void) { return &((struct user_thread *)thread_current()->user)->regs; }
+
+bool body_user_words(uint64_t words[8])
+{
+    memcpy(words, &own_regs()->s2, 8 * sizeof *words);
+    return true;
+}
+
+void body_user_set_words(const uint64_t words[8], int64_t result, uint64_t badge)
+{
+    struct user_regs *regs = own_regs();
+    memcpy(&regs->s2, words, 8 * sizeof *words);
+    regs->a0 = (uint64_t)result;
+    regs->a1 = badge;
+}
+
+void body_user_set_second(uint64_t argument) { own_regs()->a1 = argument; }
+void (*body_user_again(void))(void *argument) { return user_again; }
+
+/* --- floating point -------------------------------------------------------------------------------------- */
 
 /* The union of the formats in struct sigcontext: ours is the double-precision one, at its start. */
 #define FRAME_FP_SIZE 528u
@@ -301,7 +350,7 @@ void body_user_cpu_time(struct thread *thread, uint64_t *user_ns, uint64_t *syst
 {
     spin_lock(&user_lock);
     struct user_thread *user = thread->user;
-    *user_ns = user ? atomic64_load(&user->user_ns) : 0;
+    *user_ns = user ? time_of_ticks(atomic64_load_relaxed(&user->user_ticks)) : 0;
     *system_ns = 0;
     spin_unlock(&user_lock);
 }

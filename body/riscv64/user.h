@@ -19,7 +19,11 @@ struct user_thread {
     struct space *space;  /* a reference */
     bool regs_set;        /* body_user_set_regs was called during this entry */
     struct atomic32 mode; /* 0: in the kernel; else the index of the hart it runs on, plus 1 */
-    struct atomic64 user_ns;
+    struct atomic64 user_ticks; /* written by the hart that runs it */
+    bool fp_was_off;      /* when it left user mode (fast.c) */
 };
+
+/* The continuation of a thread that parked in a call: makes it anew in the kernel. */
+void user_again(void *argument);
 
 #endif

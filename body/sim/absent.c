@@ -30,6 +30,10 @@ int64_t body_user_futex_requeue(uaddr_t from UNUSED, uaddr_t to UNUSED, uint32_t
 
 bool body_user_asleep(struct thread *thread UNUSED) { return false; }
 bool body_user_repeat(struct thread *thread UNUSED) { return false; }
+bool body_user_words(uint64_t words[8] UNUSED) { return false; }
+void body_user_set_words(const uint64_t words[8] UNUSED, int64_t result UNUSED, uint64_t badge UNUSED) { panic("calls here carry no words"); }
+void body_user_set_second(uint64_t argument UNUSED) { panic("calls here carry no words"); }
+void (*body_user_again(void))(void *argument) { return NULL; }
 bool body_ring_possible(void) { return false; }
 struct body_ring *body_ring_create(void) { return NULL; }
 struct body_ring *body_ring_ref(struct body_ring *ring) { return ring; }

@@ -23,6 +23,7 @@ enum grammar_kind {
     GRAMMAR_STRUCT_IN,
     GRAMMAR_STRUCT_OUT,
     GRAMMAR_STRUCT_INOUT,
+    GRAMMAR_WORDS,
 };
 enum grammar_flags { GRAMMAR_BLOCKS = 1, GRAMMAR_RESTARTS = 2, GRAMMAR_ATTACHED = 4 };
 
@@ -129,7 +130,7 @@ static void tame(struct fuzzer *fuzzer, const struct grammar_call *call, uint64_
 
 static bool harmless(const struct grammar_call *call)
 {
-    static const char *const left_out[] = {"thread_leave", "memory_unmap", "memory_protect", "task_unmap", "task_protect"};
+    static const char *const left_out[] = {"thread_leave", "memory_unmap", "memory_protect", "task_unmap", "task_protect", "word_call", "word_reply_wait"};
     for (size_t i = 0; i < sizeof left_out / sizeof left_out[0]; i++)
         if (!strcmp(call->name, left_out[i]))
             return false;

@@ -1,13 +1,15 @@
 /*
  * Random calls from the generated grammar: each argument of the right kind, often with a good value, so that calls get past their first
  * check. The process makes them with three threads and must be answered always; whatever it did, the server keeps nothing of it (the
- * harness looks), and a second process finds it well.
+ * harness looks), and a second process finds it well. A call may wait for what only its own process could do (supply the page of a
+ * memobj whose pager it is): threads that stay away are interrupted, and must come back.
  *
  *     native_fuzz [SEED [CALLS]]
  */
 #include "check.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <sys/wait.h>
 
@@ -160,19 +162,37 @@ static void *fuzz(void *argument)
 
 static int64_t make_call(uint64_t number, const uint64_t a[6]) { return hyla_syscall(number, a); }
 
+static void interrupted(int number) { (void)number; }
+
+/* Until the thread has ended; every tenth of a second all are interrupted. */
+static void join(const pthread_t *threads, int count, int which)
+{
+    struct timespec until;
+    do {
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += 100000000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        for (int i = which; i < count; i++)
+            pthread_kill(threads[i], SIGUSR1);
+    } while (pthread_timedjoin_np(threads[which], NULL, &until) == ETIMEDOUT);
+}
+
 static void run(uint64_t seed, uint64_t calls)
 {
     static struct fuzzer fuzzers[3];
-    pthread_t threads[2];
+    pthread_t threads[3];
+    struct sigaction action = {.sa_handler = interrupted};
+    CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
+    hyla_set_interruptible(1);
     for (int i = 0; i < 3; i++) {
         fuzzers[i].state = (seed * 3 + (uint64_t)i) * 2654435761u + 88172645463325252ull;
         fuzzers[i].calls = calls;
     }
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 3; i++)
         CHECK(pthread_create(&threads[i], NULL, fuzz, &fuzzers[i]) == 0);
-    fuzz(&fuzzers[2]);
-    for (int i = 0; i < 2; i++)
-        CHECK(pthread_join(threads[i], NULL) == 0);
+    for (int i = 0; i < 3; i++)
+        join(threads, 3, i);
     for (int i = 0; i < KEPT; i++) /* one of them may be the receive right of a port that others wait at */
         hyla_handle_close(kept[i]);
 }

@@ -133,6 +133,11 @@ int body_cas32(uaddr_t address, uint32_t expected, uint32_t desired, uint32_t *p
  * for thread_current(). It ends in user_enter and a park. The argument is not used.
  */
 void body_user_entry(void *argument);
+/*
+ * The end of an entry of thread_current() that gave its stack back in the middle of a call: user_returned in place of
+ * user_enter, and then back to user mode as body_user_entry goes.
+ */
+NORETURN void body_user_return(struct user_entry *entry);
 /* The first user thread of a fresh address space: `thread` gets a user side, its registers to be set. May suspend. */
 int body_user_create(struct thread *thread, struct aspace *aspace);
 enum user_clone_kind {

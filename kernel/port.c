@@ -58,6 +58,7 @@ struct port_thread *port_thread_self(void)
 
 struct port_message *port_message_of(struct port_thread *self) { return &self->item.message; }
 const struct port_answer *port_answer_of(const struct port_thread *self) { return &self->answer; }
+uint64_t *port_notes_of(struct port_thread *self) { return self->notes; }
 
 void port_thread_ref(struct port_thread *thread) { atomic32_add_relaxed(&thread->references, 1); }
 

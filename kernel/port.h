@@ -105,12 +105,15 @@ struct port_answer {
 };
 
 #define PORT_WAITS 1
+#define PORT_NOTES 4u /* what a continuation may have to know: port_notes_of */
 
 struct port_thread;
 /* The calling thread's. NULL: no memory. */
 struct port_thread *port_thread_self(void);
 struct port_message *port_message_of(struct port_thread *self);
 const struct port_answer *port_answer_of(const struct port_thread *self);
+/* PORT_NOTES words for who parks. They stay as they are until the end of the message. */
+uint64_t *port_notes_of(struct port_thread *self);
 
 /* Room for a message to be sent: sets size, handle_count, bytes and handles. -EMSGSIZE, -ENOMEM. */
 int port_message_prepare(struct port_thread *self, uint32_t bytes, uint32_t handles);

@@ -58,6 +58,7 @@ struct port_thread {
     uint32_t kept;              /* slots of the handles that are on their way */
     bool detached;              /* the message's handles have left the table */
     enum port_stage stage;      /* what it waits in */
+    uint64_t notes[PORT_NOTES]; /* its ABI's */
     int wait_error;             /* of a wait with the stack */
 };
 

@@ -91,6 +91,16 @@ bool user_call_writes(uint64_t number, uint32_t *pointer, uint32_t *length)
     return registered && registered->call_writes && registered->call_writes(number, pointer, length);
 }
 
+void user_returned(struct thread *thread, struct user_entry *entry)
+{
+    KASSERT(registered->call_returned && thread == thread_current() && entry->kind == USER_CALL);
+    registered->call_returned(thread, entry);
+}
+
+bool user_call_parks(void) { return registered && registered->call_parks && registered->call_parks(); }
+
+void user_call_return(struct user_entry *entry) { body_user_return(entry); }
+
 static struct aspace *own_aspace(void)
 {
     struct thread *thread = thread_current();

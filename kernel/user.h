@@ -59,6 +59,12 @@ struct abi {
      * there, or a negative error. May suspend.
      */
     int64_t (*channel_open)(user_channel_maker make, void *context);
+    /*
+     * Calls that park (user_call_return). call_parks: whether the calling thread's call may wait without its stack; not while somebody
+     * on the stack waits for the call's end, as a tracer does. call_returned: what `entry` does after a call. NULL: no call parks.
+     */
+    bool (*call_parks)(void);
+    void (*call_returned)(struct thread *thread, struct user_entry *entry);
     const struct abi_arrivals *arrivals; /* NULL: this ABI's programs are all started by it */
 };
 /* A body that hands over memory with a call or its answer hands over at most this much; copies of that size may then be free. */
@@ -123,6 +129,16 @@ bool user_arrivals_known(void);
 bool user_may_change(const struct task *task);
 /* For bodies: hands an entry to the ABI. On return the body resumes user mode. */
 void user_enter(struct thread *thread, struct user_entry *entry);
+/* For bodies: the same for a call that parked and is over now (body_user_return). */
+void user_returned(struct thread *thread, struct user_entry *entry);
+
+/*
+ * A call that waits for long gives its stack back: when user_call_parks says that it may, its handler parks the thread with a
+ * continuation, which ends with user_call_return. The entry says what cannot be known here: number, the first argument, result (with
+ * restart codes). What the handler's callers would have done after its return is the continuation's to do.
+ */
+bool user_call_parks(void);
+NORETURN void user_call_return(struct user_entry *entry);
 
 /* The calling thread's own address space. 0 or -EFAULT; a failed copy may have moved a part. */
 int user_read(void *to, uaddr_t from, size_t size);

@@ -85,6 +85,8 @@ extern const uint32_t call_number_limit;
  * restart codes (kernel/errno.h) are the caller's to resolve.
  */
 int64_t call_dispatch(uint64_t number, const uint64_t arguments[6]);
+/* Whether a call need not come back here: nobody traces or counts. */
+bool call_parks(void);
 
 /* Hooks of the dispatch: 0 in normal running. Set before the first call. */
 enum call_hooks { CALL_HOOK_TRACE = 1, CALL_HOOK_STATISTICS = 2 };

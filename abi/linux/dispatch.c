@@ -61,6 +61,8 @@ static NOINLINE int64_t dispatch_hooked(uint64_t number, const uint64_t argument
     return result;
 }
 
+bool call_parks(void) { return !atomic32_load_relaxed(&call_hooks); }
+
 int64_t call_dispatch(uint64_t number, const uint64_t arguments[6])
 {
     if (UNLIKELY(atomic32_load_relaxed(&call_hooks)))

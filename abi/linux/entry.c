@@ -25,6 +25,15 @@ static void serve_fault(struct lthread *self, struct user_entry *entry)
     signal_fault(self, entry);
 }
 
+/* The way out, or the end. */
+static void leave(struct lthread *self, struct thread *thread, struct user_entry *entry)
+{
+    if (!thread_killed(thread))
+        signal_deliver(self, entry);
+    if (UNLIKELY(thread_killed(thread)))
+        lthread_exit(LINUX_SIGKILL);
+}
+
 static void linux_entry(struct thread *thread, struct user_entry *entry)
 {
     struct lthread *self = thread->abi;
@@ -42,11 +51,10 @@ static void linux_entry(struct thread *thread, struct user_entry *entry)
         process_kill(self->process, LINUX_SIGKILL);
         break;
     }
-    if (!thread_killed(thread))
-        signal_deliver(self, entry);
-    if (UNLIKELY(thread_killed(thread)))
-        lthread_exit(LINUX_SIGKILL);
+    leave(self, thread, entry);
 }
+
+static void linux_call_returned(struct thread *thread, struct user_entry *entry) { leave(thread->abi, thread, entry); }
 
 /* The first argument whose memory the call only reads: the table knows which. */
 static bool linux_call_reads(uint64_t number, uint32_t *pointer, uint32_t *length)
@@ -91,7 +99,8 @@ static void linux_ids(struct thread *thread, struct user_ids *ids)
 }
 
 static const struct abi linux_abi = {.name = "linux", .entry = linux_entry, .call_reads = linux_call_reads, .call_writes = linux_call_writes,
-                                     .ids = linux_ids, .channel_open = linux_channel_open};
+                                     .ids = linux_ids, .channel_open = linux_channel_open,
+                                     .call_parks = call_parks, .call_returned = linux_call_returned};
 
 void linux_abi_init(void)
 {

@@ -14,9 +14,17 @@ static int64_t serve_call(struct thread *thread, struct user_entry *entry)
     thread_interrupt_clear(thread);
     if (entry->interrupted && entry->interrupted(thread))
         thread_interrupt(thread);
-    int64_t result = native_call(entry->number, entry->arguments);
+    return native_call(entry->number, entry->arguments);
+}
+
+/* What a call, parked or not, ends with. */
+static void call_over(struct thread *thread, struct user_entry *entry)
+{
     thread_interrupt_clear(thread);
-    return result == -ERESTARTSYS ? -EINTR : result;
+    if (entry->result == -ERESTARTSYS)
+        entry->result = -EINTR;
+    if (UNLIKELY(thread_killed(thread)))
+        native_thread_exit();
 }
 
 static void native_entry(struct thread *thread, struct user_entry *entry)
@@ -24,6 +32,7 @@ static void native_entry(struct thread *thread, struct user_entry *entry)
     switch (entry->kind) {
     case USER_CALL:
         entry->result = serve_call(thread, entry);
+        call_over(thread, entry);
         break;
     case USER_FAULT: /* the host's own affair; who claims one here gets no answer worth having */
         entry->result = -ENOSYS;
@@ -37,6 +46,8 @@ static void native_entry(struct thread *thread, struct user_entry *entry)
     if (UNLIKELY(thread_killed(thread)))
         native_thread_exit();
 }
+
+static bool native_call_parks(void) { return true; }
 
 static void native_ids(struct thread *thread, struct user_ids *ids)
 {
@@ -52,7 +63,7 @@ int64_t native_thread_leave(void)
 }
 
 static const struct abi native_abi = {.name = "native", .entry = native_entry, .ids = native_ids, .channel_open = body_channel_open,
-                                      .arrivals = &native_arrivals};
+                                      .call_parks = native_call_parks, .call_returned = call_over, .arrivals = &native_arrivals};
 
 void native_abi_init(void)
 {

@@ -3,6 +3,9 @@
  * between the program and the thread's own message.
  *
  * A restart finds in the structure what is still to be done: nothing was sent, or it was and only the receiving is left.
+ *
+ * A message that waits gives its stack back where that may be (kernel/user.h). What has to be known afterwards and was checked
+ * is kept in the thread's notes; the rest of the structure is read again, to be written back as it is.
  */
 #include "abi/native/native_calls.h"
 #include "kernel/port.h"
@@ -112,7 +115,66 @@ static int64_t finish(struct port_thread *self, struct hyla_msg *msg, int64_t re
     return result == -EINTR ? interrupted(msg, answer) : result;
 }
 
-int64_t native_msg(struct hyla_msg *msg)
+/* --- without a stack ----------------------------------------------------------------------------------- */
+
+enum { NOTE_WHERE, NOTE_FLAGS, NOTE_DATA, NOTE_HANDLES };
+static_assert(NOTE_HANDLES < PORT_NOTES, "notes");
+
+static void take_notes(struct port_thread *self, const struct hyla_msg *msg, uaddr_t where)
+{
+    uint64_t *notes = port_notes_of(self);
+    notes[NOTE_WHERE] = where;
+    notes[NOTE_FLAGS] = msg->flags;
+    notes[NOTE_DATA] = msg->receive_data;
+    notes[NOTE_HANDLES] = msg->receive_handles;
+}
+
+static int64_t finish_noted(struct port_thread *self, int64_t result)
+{
+    const uint64_t *notes = port_notes_of(self);
+    struct hyla_msg msg;
+    if (user_read(&msg, notes[NOTE_WHERE], sizeof msg)) {
+        port_msg_reject(self);
+        return -EFAULT;
+    }
+    msg.flags = (uint32_t)notes[NOTE_FLAGS];
+    msg.receive_data = notes[NOTE_DATA];
+    msg.receive_handles = notes[NOTE_HANDLES];
+    msg.reply = 0;
+    result = finish(self, &msg, result);
+    return result != -EFAULT && user_write(notes[NOTE_WHERE], &msg, sizeof msg) ? -EFAULT : result;
+}
+
+static void resumed(UNUSED void *argument)
+{
+    struct port_thread *self = port_thread_self();
+    int result = port_msg_resume(self);
+    if (result == PORT_WAITS)
+        port_msg_park(self, resumed, NULL);
+    uint64_t where = port_notes_of(self)[NOTE_WHERE];
+    struct user_entry entry = {.kind = USER_CALL, .number = HYLA_CALL_MSG, .arguments = {where}, .result = finish_noted(self, result)};
+    port_message_done(self);
+    entry.result = native_restart(entry.result);
+    user_call_return(&entry);
+}
+
+/* Comes back when the message is over, unless it parks. */
+static int64_t exchange(struct port_thread *self, struct hyla_msg *msg, struct port_request *request, uaddr_t where)
+{
+    request->flags |= user_call_parks() ? PORT_PARKS : 0;
+    int result = port_msg_begin(self, request);
+    if (result == PORT_WAITS && request->flags & PORT_PARKS) {
+        take_notes(self, msg, where);
+        port_msg_park(self, resumed, NULL);
+    }
+    while (result == PORT_WAITS) {
+        port_msg_wait(self);
+        result = port_msg_resume(self);
+    }
+    return finish(self, msg, result);
+}
+
+int64_t native_msg(struct hyla_msg *msg, const uint64_t *registers)
 {
     struct port_request request = {
         .flags = msg->flags, .to = msg->to, .from = msg->from, .bytes_max = (uint32_t)min_u64(msg->receive_size, PORT_BYTES_MAX),
@@ -126,7 +188,7 @@ int64_t native_msg(struct hyla_msg *msg)
     msg->done = msg->reply = 0;
     int64_t result = msg->flags & PORT_SEND ? copy_in(self, msg) : 0;
     if (result == 0)
-        result = finish(self, msg, port_msg(self, &request));
+        result = exchange(self, msg, &request, registers[0]);
     port_message_done(self);
     return result;
 }

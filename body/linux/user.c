@@ -79,16 +79,21 @@ static void publish_registers(struct user_thread *user)
     slot->r11 = regs->r11;
 }
 
-/* The ABI's work, and what comes of it, in the slot. */
-static struct user_thread *enter(struct thread *thread, struct user_entry *entry)
+/* What comes of the ABI's work, in the slot. */
+static struct user_thread *put_result(struct thread *thread, const struct user_entry *entry)
 {
-    user_enter(thread, entry);
     struct user_thread *user = thread->user; /* exec may have replaced it */
     if (user->repeat)
         user->slot->rax = user->regs.rax = entry->number;
     else if (entry->kind == USER_CALL && !user->regs_set)
         user->slot->rax = user->regs.rax = (uint64_t)entry->result; /* both: an interrupt on the way out asks for the registers */
     return user;
+}
+
+static struct user_thread *enter(struct thread *thread, struct user_entry *entry)
+{
+    user_enter(thread, entry);
+    return put_result(thread, entry);
 }
 
 /* What the thread enters with when it turns round on its way out. A call that was to be made again is, here. */
@@ -168,6 +173,13 @@ void body_user_entry(UNUSED void *argument)
         }
     }
     user_resume(enter(thread, &entry));
+}
+
+void body_user_return(struct user_entry *entry)
+{
+    struct thread *thread = thread_current();
+    user_returned(thread, entry);
+    user_resume(put_result(thread, entry));
 }
 
 /* The page must be private and not writable: rewriting a shared page would change the file for everybody. */

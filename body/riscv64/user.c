@@ -131,13 +131,18 @@ static bool decode(struct thread *thread, struct user_thread *user, uint64_t cau
     return true;
 }
 
+static void put_result(struct thread *thread, const struct user_entry *entry)
+{
+    struct user_thread *user = thread->user; /* the thread may have ended in the ABI, but then we are not here */
+    if (entry->kind == USER_CALL && !user->regs_set)
+        user->regs.a0 = (uint64_t)entry->result;
+}
+
 static void serve(struct thread *thread, struct user_thread *user, struct user_entry *entry)
 {
     user->regs_set = false;
     user_enter(thread, entry);
-    user = thread->user; /* the thread may have ended in there, but then we are not here */
-    if (entry->kind == USER_CALL && !user->regs_set)
-        user->regs.a0 = (uint64_t)entry->result;
+    put_result(thread, entry);
 }
 
 /* The slice may have ended while the thread was in the kernel: then it has to give way before user mode. */
@@ -178,6 +183,15 @@ void user_again(UNUSED void *argument)
     memcpy(entry.arguments, &user->regs.a0, sizeof entry.arguments);
     serve(thread, user, &entry);
     body_user_entry(NULL);
+}
+
+void body_user_return(struct user_entry *entry)
+{
+    struct thread *thread = thread_current();
+    user_returned(thread, entry);
+    put_result(thread, entry);
+    body_user_entry(NULL);
+    panic("a thread came back from user mode for good");
 }
 
 /* --- registers ----------------------------------------------------------------------------------------- */

@@ -24,6 +24,7 @@ int body_user_clone(struct thread *child UNUSED, struct aspace *child_aspace UNU
 int body_user_exec(struct aspace *aspace UNUSED) { return -ENOSYS; }
 void body_user_start(struct thread *thread UNUSED) { panic("the simulator has no user threads"); }
 void body_user_entry(void *argument UNUSED) { panic("the simulator has no user threads"); }
+void body_user_return(struct user_entry *entry UNUSED) { panic("the simulator has no user threads"); }
 int64_t body_user_futex_wake(uaddr_t address UNUSED, uint32_t count UNUSED, uint32_t bitset UNUSED) { return 0; }
 
 int64_t body_user_futex_requeue(uaddr_t from UNUSED, uaddr_t to UNUSED, uint32_t wake UNUSED, uint32_t move UNUSED) { return 0; }

@@ -6,6 +6,7 @@
 Every number is the best of several rounds in one process. The last column says whether the goal is reached.
 """
 import argparse
+import contextlib
 import os
 import re
 import resource
@@ -121,8 +122,9 @@ class Bench:
 
     # --- native calls ----------------------------------------------------------------------------------------------
 
-    def attached_output(self, argv, cpu=None):
-        """What a program prints that runs attached to a server of its own."""
+    @contextlib.contextmanager
+    def server(self, cpu=None):
+        """A server of its own: the process, and what comes before the command line of a program that is to attach to it."""
         pin = ["taskset", "-c", cpu] if cpu else []
         with tempfile.TemporaryDirectory(prefix="hyla-bench-") as folder:
             path = os.path.join(folder, "socket")
@@ -130,11 +132,16 @@ class Bench:
             try:
                 if server.stdout.readline() != b"ready\n":
                     raise RuntimeError("the server does not start")
-                return self.output([*pin, "env", f"HYLA_SOCKET={path}", *argv])
+                yield server, [*pin, "env", f"HYLA_SOCKET={path}"]
             finally:
                 server.terminate()
                 server.wait(20)
                 server.stdout.close()
+
+    def attached_output(self, argv, cpu=None):
+        """What a program prints that runs attached."""
+        with self.server(cpu) as (_, prefix):
+            return self.output([*prefix, *argv])
 
     def attached(self, name, cpu=None):
         return float(self.attached_output([self.native_calls, name, self.seconds], cpu))
@@ -159,6 +166,36 @@ class Bench:
         for world, (each, share) in self.both_worlds([self.native_crowd, "1000", self.seconds]):
             self.show(f"1,000 clients, 4 receivers, {world} (native: 10)", few[world][0], each, each / few[world][0], None)
             self.show(f"the slowest of 1,000 clients, {world}: share", None, share * 100, share, None, unit="%")
+
+    def blocked_rows(self, _title):
+        count = 2000 if self.quick else 10000
+        argv = [self.native_crowd, "blocked", str(count)]
+        with self.server() as (server, prefix):
+            self.blocked_row("attached", count, [*prefix, *argv], server)
+        self.blocked_row("managed", count, self.under(argv), None)
+
+    def blocked_row(self, world, count, argv, server):
+        """What each of `count` threads that wait in a call costs the server: its own memory, and the slots it shares with them."""
+        program = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        server = server or program
+        try:
+            taken = []
+            for word in (b"before\n", b"blocked\n"):
+                if program.stdout.readline() != word:
+                    raise RuntimeError("the crowd did not come")
+                taken.append((resident(server.pid, "RssAnon"), resident(server.pid, "RssShmem")))
+                if len(taken) == 1:
+                    program.stdin.write(b"\n")
+                    program.stdin.flush()
+            own, shared = ((after - before) / count for before, after in zip(*taken))
+        finally:
+            program.stdin.close()
+            status = program.wait(60)
+            program.stdout.close()
+        if status:
+            raise RuntimeError(f"the crowd was not served: status {status}")
+        self.show(f"a blocked caller of {count:,}, {world}: the kernel's memory", None, own, own, 1536, unit="byte")
+        self.show("   and of its call slot, shared with the program", None, shared, shared, None, unit="byte")
 
     def channel_row(self, _title):
         rounds = "300" if self.quick else "2000"
@@ -245,6 +282,12 @@ def family(pid):
     return found
 
 
+def resident(pid, kind):
+    """Bytes, of a kind of memory that /proc/PID/status names."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(kind + ":")) * 1024
+
+
 def proportional_kb(pid):
     try:
         with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
@@ -268,6 +311,7 @@ def main():
     bench.row("native calls", bench.native_call_rows)
     bench.row("native objects: 64 KiB by a call, 16 MiB by a handle", bench.native_object_rows)
     bench.row("native crowd: 1,000 clients", bench.native_crowd_rows)
+    bench.row("native crowd: 10,000 blocked callers", bench.blocked_rows)
     bench.row("native channel: event to epoll's return", bench.channel_row)
     print(f"\n{len(bench.missed)} goals missed, {len(bench.failed)} rows failed" +
           (f": {', '.join(bench.missed + bench.failed)}" if bench.missed or bench.failed else ""))

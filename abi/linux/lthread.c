@@ -22,10 +22,12 @@ static void lthread_destroy(struct object *object)
 
 static const struct object_type lthread_type = {.name = "lthread", .destroy = lthread_destroy};
 
+uint32_t lthread_cpu_words(void) { return (uint32_t)min_u64((body_cpu_count() + 63) / 64, LTHREAD_CPU_WORDS_MAX); }
+
 static void inherit(struct lthread *thread, const struct lthread *creator)
 {
     memcpy(thread->name, creator->name, sizeof thread->name);
-    memcpy(thread->affinity, creator->affinity, sizeof thread->affinity);
+    memcpy(thread->affinity, creator->affinity, lthread_cpu_words() * sizeof thread->affinity[0]);
     thread->timer_slack_ns = creator->timer_slack_ns;
     thread->no_new_privs = creator->no_new_privs;
     thread->personality = creator->personality;
@@ -41,7 +43,7 @@ static void inherit(struct lthread *thread, const struct lthread *creator)
 
 struct lthread *lthread_create(struct process *process, const struct lthread *creator, struct cred *cred)
 {
-    struct lthread *thread = kzalloc(sizeof *thread);
+    struct lthread *thread = kzalloc(sizeof *thread + lthread_cpu_words() * sizeof thread->affinity[0]);
 
     if (!thread)
         return NULL;
@@ -50,7 +52,7 @@ struct lthread *lthread_create(struct process *process, const struct lthread *cr
     thread->process = object_ref(process);
     thread->cred = object_ref(cred);
     thread->timer_slack_ns = 50000;
-    for (uint32_t cpu = 0; cpu < body_cpu_count() && cpu < LTHREAD_CPUS_MAX; cpu++)
+    for (uint32_t cpu = 0; cpu < body_cpu_count() && cpu < LTHREAD_CPU_WORDS_MAX * 64; cpu++)
         thread->affinity[cpu / 64] |= (uint64_t)1 << cpu % 64;
     if (creator)
         inherit(thread, creator);

@@ -97,10 +97,11 @@ struct lthread {
     bool reset_on_fork;             /* scheduling, under process->mutex, as the next four */
     int32_t policy, priority, nice; /* sched_setscheduler, setpriority */
     uint32_t io_priority;
-    uint64_t affinity[16];
     uint32_t personality;           /* own */
+    uint64_t affinity[];            /* scheduling: lthread_cpu_words() of them */
 };
-#define LTHREAD_CPUS_MAX (16 * 64)
+#define LTHREAD_CPU_WORDS_MAX 16u
+uint32_t lthread_cpu_words(void);
 
 enum process_state { PROCESS_ALIVE, PROCESS_STOPPED, PROCESS_ZOMBIE, PROCESS_DEAD };
 

@@ -44,23 +44,23 @@ static uint64_t present_word(uint32_t word)
     return cpus - first >= 64 ? UINT64_MAX : ((uint64_t)1 << (cpus - first)) - 1;
 }
 
-static uint32_t mask_bytes(void) { return (body_cpu_count() + 63) / 64 * 8; }
+static uint32_t mask_bytes(void) { return lthread_cpu_words() * 8; }
 
 int64_t sys_sched_setaffinity(int32_t tid, uint64_t size, uaddr_t mask)
 {
-    uint64_t words[16] = {0}, any = 0;
+    uint64_t words[LTHREAD_CPU_WORDS_MAX] = {0}, any = 0;
 
     if (user_read(words, mask, min_u64(size, sizeof words)))
         return -EFAULT;
     struct lthread *thread = target(tid);
     if (!thread)
         return -ESRCH;
-    for (uint32_t i = 0; i < ARRAY_SIZE(words); i++)
+    for (uint32_t i = 0; i < lthread_cpu_words(); i++)
         any |= words[i] &= present_word(i);
     mutex_lock(&thread->process->mutex);
     int error = !may_change_locked(thread) ? -EPERM : !any ? -EINVAL : 0;
     if (!error)
-        memcpy(thread->affinity, words, sizeof words);
+        memcpy(thread->affinity, words, lthread_cpu_words() * sizeof words[0]);
     mutex_unlock(&thread->process->mutex);
     object_unref(thread);
     return error;
@@ -68,7 +68,7 @@ int64_t sys_sched_setaffinity(int32_t tid, uint64_t size, uaddr_t mask)
 
 int64_t sys_sched_getaffinity(int32_t tid, uint64_t size, uaddr_t mask)
 {
-    uint64_t words[16];
+    uint64_t words[LTHREAD_CPU_WORDS_MAX] = {0};
 
     if (size > UINT32_MAX || size * 8 < body_cpu_count() || size % 8)
         return -EINVAL;
@@ -76,7 +76,7 @@ int64_t sys_sched_getaffinity(int32_t tid, uint64_t size, uaddr_t mask)
     if (!thread)
         return -ESRCH;
     mutex_lock(&thread->process->mutex);
-    memcpy(words, thread->affinity, sizeof words);
+    memcpy(words, thread->affinity, lthread_cpu_words() * sizeof words[0]);
     mutex_unlock(&thread->process->mutex);
     object_unref(thread);
     uint64_t bytes = min_u64(size, mask_bytes());

@@ -216,7 +216,7 @@ _Static_assert(sizeof(struct call_pages_header) <= CALL_PAGES_HEADER_SIZE, "the 
 /* Calls by number, those of the first ABI and those above CALL_SECOND_FIRST. */
 #define CALL_WINDOWS_FIRST 512u
 #define CALL_SECOND_FIRST 4096u
-#define CALL_WINDOWS (CALL_WINDOWS_FIRST + 64)
+#define CALL_WINDOWS (CALL_WINDOWS_FIRST + 448) /* as many as the kernel page has room for */
 
 /* What the server publishes to all clients, read-only there. */
 struct kernel_page {
@@ -263,6 +263,32 @@ static inline bool slot_polled_here(const struct call_slot *slot)
 static inline uint32_t slot_spin_turns(const struct call_slot *slot, const struct kernel_page *page)
 {
     return slot_polled_here(slot) ? 0 : page->spin;
+}
+
+#define SLOT_YIELDS_MAX 2u
+#define SLOT_YIELD_PAUSE 64u
+
+/*
+ * When the worker that looks at this slot does so on the client's own CPU, it stands in line for the CPU, and to let it run is cheaper
+ * than to sleep and be woken. If the answer is not there when the CPU comes back, somebody else ran (who sleeps is preferred
+ * later) or the call waits for somebody: then it is left for a while (*no_yields: waits to come before it is tried again). True when
+ * the answer is there.
+ */
+static inline int slot_stand_in_line(const struct call_slot *slot, uint32_t *no_yields, void (*yield)(void))
+{
+    if (!slot_polled_here(slot) || __atomic_load_n(&slot->blocked, __ATOMIC_RELAXED))
+        return 0;
+    if (*no_yields > 0) {
+        --*no_yields;
+        return 0;
+    }
+    for (uint32_t turn = 0; turn < SLOT_YIELDS_MAX; turn++) {
+        yield();
+        if (__atomic_load_n(&slot->state, __ATOMIC_ACQUIRE) >= SLOT_ANSWERED)
+            return 1;
+    }
+    *no_yields = SLOT_YIELD_PAUSE;
+    return 0;
 }
 
 /*

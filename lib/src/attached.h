@@ -36,6 +36,7 @@ struct thread_state {
     bool fresh[FRAMES_MAX];       /* the slot's first post must ring */
     bool closes[FRAMES_MAX];      /* its call's result is a handle */
     bool interruptible;
+    uint32_t no_yields;           /* as slot_stand_in_line has it */
 };
 HIDDEN struct thread_state *thread_self(void);
 /* A slot for the frame: its index, or 0 when all are taken. */

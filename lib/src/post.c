@@ -61,10 +61,13 @@ static void cancel(uint32_t index)
     ring(index);
 }
 
+static void yield(void) { syscall(SYS_sched_yield); }
+
 /* A post's answer: ANSWERED, COMMAND, or GONE. */
 static uint32_t wait_answer(uint32_t index, bool interruptible, bool *gave_up)
 {
     struct call_slot *slot = &attachment.slots[index];
+    slot_stand_in_line(slot, &thread_self()->no_yields, yield);
     for (uint32_t turn = slot_spin_turns(slot, attachment.kernel_page); turn > 0; turn--) {
         uint32_t state = __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
         if (is_settled(state))

@@ -33,9 +33,6 @@ CHECK_OFFSET(struct call_slot, host_tid, S_HOST_TID);
 CHECK_OFFSET(struct call_slot, process_id, S_PROCESS_ID);
 CHECK_OFFSET(struct call_slot, parent_id, S_PARENT_ID);
 
-#define YIELDS_MAX 3u
-#define YIELD_LONG_CYCLES 500000u /* about 200 us */
-#define YIELD_PAUSE 64u
 
 static struct call_pages_header *const pages_header = (void *)CALL_PAGES_BASE;
 static const struct kernel_page *const kernel_page = (void *)KERNEL_PAGE_BASE;
@@ -57,38 +54,12 @@ void stub_post(struct stub_thread *self, struct call_slot *slot, uint32_t kind)
         ring(self);
 }
 
-/*
- * The worker that looks at this slot does so on our own CPU: so it stands in line for the CPU, and to let it run is cheaper than
- * to sleep and be woken. A line in which somebody else keeps the CPU for long is left for a while: who sleeps is preferred later.
- * True when the answer is there.
- */
-static bool offer_cpu(struct stub_thread *self, const struct call_slot *slot)
-{
-    if (self->no_yields > 0) {
-        self->no_yields--;
-        return false;
-    }
-    uint64_t before = __builtin_ia32_rdtsc();
-    for (uint32_t turn = 0; turn < YIELDS_MAX; turn++) {
-        if (!slot_polled_here(slot) || __atomic_load_n(&slot->blocked, __ATOMIC_RELAXED))
-            return false;
-        host_call3(SYS_SCHED_YIELD, 0, 0, 0);
-        uint64_t now = __builtin_ia32_rdtsc();
-        if (now - before > YIELD_LONG_CYCLES)
-            self->no_yields = YIELD_PAUSE;
-        if (word_load(&slot->state) >= SLOT_ANSWERED)
-            return true;
-        if (now - before > YIELD_LONG_CYCLES)
-            return false;
-        before = now;
-    }
-    return false;
-}
+static void yield(void) { host_call3(SYS_SCHED_YIELD, 0, 0, 0); }
 
 /* Spins while a CPU is to spare and the server says it will be quick; then sleeps on the state word. */
 static uint32_t wait_answer(struct stub_thread *self, struct call_slot *slot)
 {
-    if (slot_polled_here(slot) && offer_cpu(self, slot))
+    if (slot_stand_in_line(slot, &self->no_yields, yield))
         return word_load(&slot->state);
     for (uint32_t turn = slot_spin_turns(slot, kernel_page); turn > 0; turn--) {
         uint32_t state = word_load(&slot->state);

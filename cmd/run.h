@@ -74,6 +74,11 @@ int run_signals_forward(void (*deliver)(int signal));
 /* Ends this process as a wait status says: returns the exit code, or kills it by the same signal. */
 int run_signals_finish(int wait_status);
 
+/* trace_sink.c, also for `hyla server`. Opens a file, or standard error for NULL: 0, or the exit code after a complaint. */
+int trace_sink_open(const char *file);
+void trace_sink_write(const char *text, size_t length);
+void trace_sink_close(void);
+
 /* Opens the trace. 0, or the exit code after a complaint. */
 int run_report_start(const struct run_options *options);
 /* Turns the hooks on: on a kernel thread. 0, or the exit code after a complaint. */

@@ -9,48 +9,18 @@
 #include "kernel/object.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-static int trace_fd = -1;
-
-/* The tracer's sink. Lines that cannot be written are lost: a full disk must not stop the guest. */
-static void write_trace(const char *text, size_t length)
-{
-    while (length) {
-        ssize_t done = write(trace_fd, text, length);
-        if (done < 0 && errno == EAGAIN) {
-            struct pollfd wait = {.fd = trace_fd, .events = POLLOUT};
-            poll(&wait, 1, -1);
-        } else if (done < 0 && errno != EINTR) {
-            return;
-        } else if (done > 0) {
-            text += done;
-            length -= (size_t)done;
-        }
-    }
-}
 
 int run_report_start(const struct run_options *options)
 {
-    if (!options->trace)
-        return 0;
-    trace_fd = options->trace_file ? open(options->trace_file, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666)
-                                   : fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
-    if (trace_fd >= 0)
-        return 0;
-    complain("--trace '%s': %s", options->trace_file ? options->trace_file : "standard error", strerror(errno));
-    return EXIT_HYLA;
+    return options->trace ? trace_sink_open(options->trace_file) : 0;
 }
 
 int run_report_enable(const struct run_options *options)
 {
     char what[64] = "";
-    struct trace_options trace = {.output = write_trace, .calls = options->trace_calls,
+    struct trace_options trace = {.output = trace_sink_write, .calls = options->trace_calls,
                                   .processes = options->trace_processes, .string_limit = options->trace_string};
     int error = options->trace ? trace_start(&trace, what) : 0;
     if (error == -EINVAL) {
@@ -106,8 +76,7 @@ static void print_host(void)
 
 void run_report_finish(const struct run_options *options)
 {
-    if (trace_fd >= 0)
-        close(trace_fd);
+    trace_sink_close();
     if (options->verbose)
         complain("%llu objects of the kernel live at the end", (unsigned long long)object_live_count());
     struct line *lines = options->statistics ? calloc(call_row_count, sizeof *lines) : NULL;

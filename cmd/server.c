@@ -9,6 +9,7 @@
 
 #include "abi/native/report.h"
 #include "abi/native/task.h"
+#include "abi/native/trace.h"
 #include "body/linux/attach.h"
 
 #include <errno.h>
@@ -27,7 +28,8 @@
 static struct {
     const char *socket;
     uint32_t workers;
-    bool no_vm_access, verbose, ready;
+    bool no_vm_access, ready, trace;
+    const char *trace_file;
 } options;
 
 static void help(void)
@@ -40,6 +42,7 @@ static void help(void)
          "                   a socket passed on by a service manager (LISTEN_FDS) comes first\n"
          "  --workers N      host threads that serve (default: one per CPU)\n"
          "  --no-vm-access   do without process_vm_readv, as where the host forbids it\n"
+         "  --trace[=FILE]   write a line for each call to FILE or standard error, as `hyla run --trace` does\n"
          "  --ready          print a line when clients may come\n"
          "  --help           print this\n"
          "\n"
@@ -50,6 +53,7 @@ static int parse(int argc, char **argv)
 {
     static const struct option long_options[] = {{"socket", required_argument, NULL, 's'}, {"workers", required_argument, NULL, 'w'},
                                                  {"no-vm-access", no_argument, NULL, 'n'}, {"ready", no_argument, NULL, 'r'},
+                                                 {"trace", optional_argument, NULL, 't'},
                                                  {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     opterr = 0;
     optind = 0;
@@ -66,6 +70,7 @@ static int parse(int argc, char **argv)
             break;
         case 'n': options.no_vm_access = true; break;
         case 'r': options.ready = true; break;
+        case 't': options.trace = true, options.trace_file = optarg; break;
         case 'h': help(); return fflush(stdout) ? EXIT_HYLA : 0;
         default: complain("'%s': unknown option, or its value is missing; see `hyla server --help`", argv[optind - 1]); return EXIT_HYLA;
         }
@@ -145,11 +150,15 @@ static int serve(int listener)
     const char *why = NULL;
     struct host_options host = {.workers = options.workers, .no_vm_access = options.no_vm_access, .no_sandbox = true};
     struct attach_options attach = {.listener = listener, .processes_max = processes_max(), .look = look};
+    if (options.trace && trace_sink_open(options.trace_file))
+        return EXIT_HYLA;
     int error = run_signals_block();
     if (!error)
         error = host_init(&host, &why);
     if (!error) {
         native_abi_init();
+        if (options.trace)
+            native_trace_start(trace_sink_write);
         error = attach_start(&attach, &why);
     }
     if (error) {

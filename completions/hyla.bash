@@ -21,7 +21,7 @@ _hyla()
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
             compopt -o filenames
         elif [[ ${COMP_WORDS[1]} == server && $previous != --workers ]]; then
-            mapfile -t COMPREPLY < <(compgen -W '--socket --workers --no-vm-access --ready --help' -- "$current")
+            mapfile -t COMPREPLY < <(compgen -W '--socket --workers --no-vm-access --trace --ready --help' -- "$current")
         elif [[ ${COMP_WORDS[1]} != server ]]; then
             mapfile -t COMPREPLY < <(compgen -W '--socket --help' -- "$current")
         fi

@@ -177,6 +177,14 @@ void body_user_fp_reset(struct thread *thread);
  */
 void body_user_kick(struct thread *thread);
 /*
+ * Holding threads (kernel/thread_control.h). True: the thread's own process makes it stand still when asked, and says so with
+ * thread_control_stopped; false: the ABI holds it on its way out, after body_user_kick. The same for a thread's whole life.
+ */
+bool body_user_stops_itself(struct thread *thread);
+/* Asks such a thread; and lets it go on, with other registers unless NULL. With a spinlock held. -EOPNOTSUPP, -ESRCH. */
+int body_user_ask_stop(struct thread *thread, uint32_t serial);
+void body_user_go_on(struct thread *thread, const struct user_regs *regs);
+/*
  * A body may answer set_robust_list(2) itself: true when it has since the thread was made or body_user_robust_forget, with the
  * head that was given. The kernel's own answer to such a call forgets the body's.
  */
@@ -215,6 +223,8 @@ void body_user_publish_ids(struct thread *thread, int32_t process_id, int32_t th
 
 /* --- event channels ---------------------------------------------------------------------------------- */
 
+/* As struct abi has task_order, for attached programs: to the process. -ENOSYS where there are none. */
+int body_task_order(struct task *task, enum task_order order);
 /* As struct abi has channel_open (kernel/user.h), for attached programs: with a socket of the body's. -ENOSYS where there are none. */
 int64_t body_channel_open(user_channel_maker make, void *context);
 

@@ -70,6 +70,7 @@ enum lock_rank {
     RANK_ARRIVALS = 102,     /* threads of one attached process */
     RANK_NATIVE_TASKS = 108, /* all attached tasks */
     RANK_FUSE = 109,         /* one FUSE connection's queues */
+    RANK_NATIVE_THREADS = 109, /* all their threads */
     RANK_FUTEX_BUCKET = 110, /* two through spin_lock_pair */
     RANK_KNOTE_OWNER = 112, /* event.c: which list a knote is on */
     RANK_FUTEX_GRAPH = 112,  /* who waits for whom among PI futexes */

@@ -18,6 +18,7 @@
 #include "kernel/port.h"
 #include "kernel/sched.h"
 #include "kernel/string.h"
+#include "kernel/thread_control.h"
 
 static_assert(sizeof(struct thread) <= 1024, "a parked thread costs at most 1 KiB");
 
@@ -29,6 +30,7 @@ static void thread_destroy(struct object *object)
     KASSERT(thread->state == THREAD_DEAD || thread->state == THREAD_NEW);
     KASSERT(!thread->stack && !thread->waiter);
     port_thread_gone(thread->ports);
+    object_unref(thread->control);
     object_unref(thread->task);
     kfree(thread);
 }
@@ -94,6 +96,8 @@ void thread_exit(void)
     lockcheck_park(RANK_NONE);
     struct cpu *cpu = cpu_self();
     struct thread *self = cpu->current;
+    thread_control_end(self);
+    cpu = cpu_self();
     spin_acquire(&self->lock);
     self->state = THREAD_DEAD;
     sched_switch(cpu, TAIL_EXIT, NULL);
@@ -234,7 +238,7 @@ void thread_unpark_here(struct thread *thread)
 static bool waiter_heeds(const struct waiter *waiter, uint32_t interrupts)
 {
     if (waiter->flags == WAIT_INTERRUPTIBLE)
-        return interrupts != 0;
+        return interrupts & (THREAD_INTERRUPTED | THREAD_KILLED);
     return waiter->flags == WAIT_KILLABLE && interrupts & THREAD_KILLED;
 }
 
@@ -259,7 +263,11 @@ static void interrupt(struct thread *thread, uint32_t bit)
 void thread_interrupt(struct thread *thread) { interrupt(thread, THREAD_INTERRUPTED); }
 void thread_kill(struct thread *thread) { interrupt(thread, THREAD_KILLED); }
 void thread_interrupt_clear(struct thread *thread) { atomic32_and(&thread->interrupts, ~(uint32_t)THREAD_INTERRUPTED); }
-bool thread_interrupted(const struct thread *thread) { return atomic32_load_relaxed(&thread->interrupts) != 0; }
+bool thread_interrupted(const struct thread *thread) 
+{
+    return atomic32_load_relaxed(&thread->interrupts) & (THREAD_INTERRUPTED | THREAD_KILLED);
+}
+bool thread_wanted(const struct thread *thread) { return atomic32_load_relaxed(&thread->interrupts) != 0; }
 bool thread_killed(const struct thread *thread) { return atomic32_load_relaxed(&thread->interrupts) & THREAD_KILLED; }
 
 bool thread_waits(struct thread *thread, uint32_t *cpu)

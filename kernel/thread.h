@@ -20,6 +20,7 @@
 #include <body/context.h> /* struct body_context: what a switch saves */
 
 struct task;
+struct thread_control;
 struct kstack;
 
 enum thread_state {
@@ -54,19 +55,25 @@ struct thread {
     struct kstack *stack;   /* NULL while parked */
     struct body_context context;
     struct waiter *waiter;  /* what it is blocked on, for thread_interrupt */
+    struct thread_control *control; /* what handles to it name: set once, by whoever first asks; NULL before (kernel/thread_control.h) */
+    bool ending;            /* no control is made any more */
     uint32_t cpu;           /* where it last ran: a hint */
 
     struct list run_link;   /* under the run queue's lock */
     struct async_work reaper; /* runs the destroy of a thread whose own reference was the last */
 
-    struct atomic32 interrupts; /* THREAD_INTERRUPTED | THREAD_KILLED */
+    struct atomic32 interrupts; /* enum thread_interrupts */
 
     /* owned by the thread itself: the ranked-lock checker's state */
     uint8_t locks_held;
     uint16_t lock_ranks[THREAD_LOCKS_HELD_MAX];
 };
 
-enum thread_interrupts { THREAD_INTERRUPTED = 1, THREAD_KILLED = 2 };
+enum thread_interrupts {
+    THREAD_INTERRUPTED = 1,
+    THREAD_KILLED = 2,
+    THREAD_STOPPING = 4, /* ends no wait: the thread is to stand still before it is in user mode again (kernel/thread_control.h) */
+};
 
 /* Once, before any other call here; then each CPU calls sched_run. 0 or -ENOMEM. */
 int thread_system_init(uint32_t cpus);
@@ -115,6 +122,8 @@ void thread_kill(struct thread *thread);
 void thread_interrupt_clear(struct thread *thread);
 bool thread_interrupted(const struct thread *thread);
 bool thread_killed(const struct thread *thread);
+/* For bodies, last before user mode: something of all this is so, and the thread has to go to its ABI once more. */
+bool thread_wanted(const struct thread *thread);
 /* For those who only tell of it: whether it waited a moment ago. *cpu: where it last ran. */
 bool thread_waits(struct thread *thread, uint32_t *cpu);
 

@@ -24,6 +24,8 @@ void abi_register(const struct abi *abi)
 {
     KASSERT(abi->entry && !registered);
     registered = abi;
+    if (abi->futex_owner)
+        futex_owner_register(abi->futex_owner);
 }
 
 void abi_register_calls(const struct abi_calls *calls)
@@ -53,6 +55,9 @@ void user_ids_get(struct user_ids *ids)
     if (registered->ids)
         registered->ids(thread_current(), ids);
 }
+
+struct thread *user_thread_at(struct task *task, int32_t *id) { return registered->thread_at(task, id); }
+int user_task_order(struct task *task, enum task_order order) { return registered->task_order(task, order); }
 
 int64_t user_channel_open(user_channel_maker make, void *context)
 {

@@ -7,6 +7,7 @@
 #ifndef KERNEL_USER_H
 #define KERNEL_USER_H
 
+#include "kernel/futex.h"
 #include "kernel/types.h"
 
 struct aspace;
@@ -19,6 +20,9 @@ struct kqchan_link;
 
 /* Makes an event channel on a link: kqchan_open_task, kqchan_open_port. */
 typedef int (*user_channel_maker)(struct kqchan_link *link, struct kqchan **made, void *context);
+
+/* What can be done to a task as a whole. A stop is the job-control one that waits for nobody. */
+enum task_order { TASK_ORDER_KILL, TASK_ORDER_STOP, TASK_ORDER_CONTINUE };
 
 enum user_entry_kind {
     USER_CALL,      /* a system call */
@@ -66,6 +70,12 @@ struct abi {
     bool (*call_parks)(void);
     void (*call_returned)(struct thread *thread, struct user_entry *entry);
     const struct abi_arrivals *arrivals; /* NULL: this ABI's programs are all started by it */
+    /* A reference to the task's thread with the lowest id of at least *id, which becomes its id; or NULL. May suspend. */
+    struct thread *(*thread_at)(struct task *task, int32_t *id);
+    /* 0, -ESRCH (it has ended). May suspend. */
+    int (*task_order)(struct task *task, enum task_order order);
+    /* What it knows of thread ids as owners of PI futexes; NULL: not even that. */
+    enum futex_owner_state (*futex_owner)(uint32_t id);
 };
 /* A body that hands over memory with a call or its answer hands over at most this much; copies of that size may then be free. */
 #define USER_WINDOW_BYTES 240u
@@ -103,6 +113,9 @@ struct user_ids {
     int32_t task, thread, parent;
 };
 void user_ids_get(struct user_ids *ids);
+/* As struct abi has them. */
+struct thread *user_thread_at(struct task *task, int32_t *id);
+int user_task_order(struct task *task, enum task_order order);
 /* As the ABI of the calling thread has it, or -ENOSYS. */
 int64_t user_channel_open(user_channel_maker make, void *context);
 
@@ -115,8 +128,11 @@ struct abi_arrivals {
      * reference. NULL: no memory, or no such token. May suspend.
      */
     struct task *(*task_arrives)(uint64_t token);
-    /* A thread of it, created parked in body_user_entry: one reference. NULL: no memory. Any context. */
-    struct thread *(*thread_arrives)(struct task *task);
+    /*
+     * A thread of it, created parked in body_user_entry: one reference. With `first` it is that thread once more, in a call that is
+     * nested in another. NULL: no memory. Any context.
+     */
+    struct thread *(*thread_arrives)(struct task *task, struct thread *first);
     /* One that arrived has nowhere to go after all: it never ran. Any context. */
     void (*thread_refused)(struct thread *thread);
     /* The process is gone, or has cut itself off. What threads it still has are lost by themselves. Any context. */

@@ -140,7 +140,7 @@ bool waiter_abandon(struct waiter *waiter)
 
 static bool interrupts_end(uint32_t interrupts, enum wait_flags flags)
 {
-    return flags == WAIT_INTERRUPTIBLE ? interrupts != 0 : flags == WAIT_KILLABLE && interrupts & THREAD_KILLED;
+    return flags == WAIT_INTERRUPTIBLE ? interrupts & (THREAD_INTERRUPTED | THREAD_KILLED) : flags == WAIT_KILLABLE && interrupts & THREAD_KILLED;
 }
 
 /*

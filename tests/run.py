@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 
-from harness import builds, cases, command, hostile, native, programs, riscv64, sanitizers, stress, tidy
+from harness import builds, cases, command, guide, hostile, native, programs, riscv64, sanitizers, stress, tidy
 from harness.runner import Runner
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -30,7 +30,8 @@ def collect(group, arguments, hyla, scratch, runner):
         return list(programs.linux_tests(arguments.build, hyla))
     if group == "native":
         return list(native.tests(arguments.build, hyla)) + list(native.server_tests(arguments.build, hyla)) + \
-            list(native.library_tests(os.path.dirname(HERE), arguments.build, hyla))
+            list(native.library_tests(os.path.dirname(HERE), arguments.build, hyla)) + \
+            list(guide.tests(os.path.dirname(HERE), arguments.build))
     if group == "command":
         return list(command.tests(scratch, hyla))
     if group == "hostile":

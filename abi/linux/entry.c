@@ -7,6 +7,7 @@
  */
 #include "abi/linux/calls.h"
 #include "abi/linux/channel.h"
+#include "abi/linux/futex.h"
 #include "abi/linux/mqueue.h"
 #include "abi/linux/process_life.h"
 #include "abi/linux/sysv_ipc.h"
@@ -98,8 +99,52 @@ static void linux_ids(struct thread *thread, struct user_ids *ids)
     *ids = (struct user_ids){.task = self->process->pid, .thread = self->tid, .parent = (int32_t)sys_getppid()};
 }
 
+/* A reference to the living process that has this task, or NULL. */
+static struct process *process_of(const struct task *task)
+{
+    struct process *found = NULL;
+    mutex_lock(&process_tree_lock);
+    LIST_FOR_EACH (link, &process_all) {
+        struct process *process = LIST_ENTRY(link, struct process, all_link);
+        if (process->watched == task && process->state != PROCESS_ZOMBIE && process->state != PROCESS_DEAD)
+            found = object_ref(process);
+    }
+    mutex_unlock(&process_tree_lock);
+    return found;
+}
+
+static struct thread *linux_thread_at(struct task *task, int32_t *id)
+{
+    struct process *process = process_of(task);
+    struct lthread *found = NULL;
+    if (!process)
+        return NULL;
+    mutex_lock(&process->mutex);
+    LIST_FOR_EACH (link, &process->threads) {
+        struct lthread *thread = LIST_ENTRY(link, struct lthread, process_link);
+        if (thread->tid >= *id && (!found || thread->tid < found->tid))
+            found = thread;
+    }
+    struct thread *thread = found ? object_ref(found->thread) : NULL;
+    if (found)
+        *id = found->tid;
+    mutex_unlock(&process->mutex);
+    object_unref(process);
+    return thread;
+}
+
+static int linux_task_order(struct task *task, enum task_order order)
+{
+    static const int signals[] = {[TASK_ORDER_KILL] = LINUX_SIGKILL, [TASK_ORDER_STOP] = LINUX_SIGSTOP, [TASK_ORDER_CONTINUE] = LINUX_SIGCONT};
+    struct process *process = process_of(task);
+    int error = process ? signal_send_process(process, signals[order], NULL) : -ESRCH;
+    object_unref(process);
+    return error;
+}
+
 static const struct abi linux_abi = {.name = "linux", .entry = linux_entry, .call_reads = linux_call_reads, .call_writes = linux_call_writes,
-                                     .ids = linux_ids, .channel_open = linux_channel_open,
+                                     .ids = linux_ids, .channel_open = linux_channel_open, .thread_at = linux_thread_at,
+                                     .task_order = linux_task_order, .futex_owner = futex_linux_owner,
                                      .call_parks = call_parks, .call_returned = linux_call_returned};
 
 void linux_abi_init(void)

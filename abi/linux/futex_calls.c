@@ -28,11 +28,7 @@ enum {
 };
 enum { OP_PRIVATE = 128, OP_CLOCK_REALTIME = 256 };
 
-static uint32_t self_id(void)
-{
-    futex_owner_register(futex_linux_owner);
-    return (uint32_t)current_thread()->tid;
-}
+static uint32_t self_id(void) { return (uint32_t)current_thread()->tid; }
 
 /* Linux wakes one where none, or a negative number, was asked for. */
 static uint32_t wake_count(uint32_t count) { return (int32_t)count < 1 ? 1 : count; }
@@ -166,7 +162,6 @@ int64_t sys_futex(uaddr_t address, uint32_t op, uint32_t value, uaddr_t timeout,
     case OP_WAIT_REQUEUE_PI:
         return pi_result(futex_wait_requeue_pi(word, value, FUTEX_BITSET_ALL, other, self_id(), deadline));
     case OP_CMP_REQUEUE_PI:
-        self_id();
         return pi_result(futex_cmp_requeue_pi(word, other, (int32_t)value, (int32_t)value2, value3));
     default:
         return -ENOSYS;

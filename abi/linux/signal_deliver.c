@@ -10,6 +10,7 @@
 #include "abi/linux/signal_state.h"
 #include "abi/linux/trace.h"
 #include "kernel/assert.h"
+#include "kernel/thread_control.h"
 
 struct delivery {
     struct lthread *thread;
@@ -184,6 +185,10 @@ static NOINLINE void deliver_slowly(struct lthread *thread, struct user_entry *e
     deliver_all(&d);
     signal_mask_restore();
     resolve_without_handler(&d);
+    while (UNLIKELY(thread_stopping()) && !thread_killed(thread->thread)) {
+        thread_stop_here(load_regs(&d)); /* as the program will have them */
+        deliver_all(&d);                 /* what came meanwhile */
+    }
     if (d.regs_loaded)
         body_user_set_regs(thread->thread, &d.regs);
 }

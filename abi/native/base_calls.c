@@ -66,6 +66,8 @@ static uint32_t kind_of(const struct object *object)
         return HYLA_OBJECT_KIND_QUEUE;
     if (object->type == &port_pager_type)
         return HYLA_OBJECT_KIND_PAGER;
+    if (object->type == &thread_control_type)
+        return HYLA_OBJECT_KIND_THREAD;
     return HYLA_OBJECT_KIND_OTHER;
 }
 

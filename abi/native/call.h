@@ -91,7 +91,7 @@ static inline int64_t native_restart(int64_t result)
 /* Makes a handle to a fresh object and gives up the caller's reference to it: the handle, or an error. NULL: -ENOMEM. */
 int64_t native_handle_new(struct object *object, uint32_t rights);
 
-extern const struct object_type timer_object_type, kqueue_type, port_pager_type, port_type;
+extern const struct object_type timer_object_type, kqueue_type, port_pager_type, port_type, thread_control_type;
 
 /* The calling thread's task. */
 struct task *native_task_current(void);

@@ -6,6 +6,7 @@
  */
 #include "abi/native/native_calls.h"
 #include "abi/native/task.h"
+#include "abi/native/trace.h"
 #include "kernel/assert.h"
 #include "kernel/body.h"
 
@@ -14,12 +15,20 @@ static int64_t serve_call(struct thread *thread, struct user_entry *entry)
     thread_interrupt_clear(thread);
     if (entry->interrupted && entry->interrupted(thread))
         thread_interrupt(thread);
+    struct native_thread *self = thread->abi;
+    atomic32_store_relaxed(&self->call, (uint32_t)entry->number);
+    if (UNLIKELY(native_traced))
+        native_trace_begin(self->task->id, self->id, entry->number, entry->arguments);
     return native_call(entry->number, entry->arguments);
 }
 
 /* What a call, parked or not, ends with. */
 static void call_over(struct thread *thread, struct user_entry *entry)
 {
+    struct native_thread *self = thread->abi;
+    if (UNLIKELY(native_traced))
+        native_trace_end(self->task->id, self->id, entry->number, entry->arguments, entry->result);
+    atomic32_store_relaxed(&self->call, 0);
     thread_interrupt_clear(thread);
     if (entry->result == -ERESTARTSYS)
         entry->result = -EINTR;
@@ -63,7 +72,8 @@ int64_t native_thread_leave(void)
 }
 
 static const struct abi native_abi = {.name = "native", .entry = native_entry, .ids = native_ids, .channel_open = body_channel_open,
-                                      .call_parks = native_call_parks, .call_returned = call_over, .arrivals = &native_arrivals};
+                                      .call_parks = native_call_parks, .call_returned = call_over, .arrivals = &native_arrivals,
+                                      .thread_at = native_thread_at, .task_order = body_task_order, .futex_owner = native_futex_owner};
 
 void native_abi_init(void)
 {

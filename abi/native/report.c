@@ -9,6 +9,8 @@
 #include "abi/native/task.h"
 #include "kernel/object.h"
 #include "kernel/string.h"
+#include "kernel/thread.h"
+#include "kernel/thread_control.h"
 
 struct report {
     report_put *put;
@@ -27,6 +29,18 @@ static void line(const struct report *report, const char *text, ...)
     report->put(report->context, buffer, min_u64((uint64_t)(length < 0 ? 0 : length), sizeof buffer - 1));
 }
 
+/* A thread of the task: its id, whether it stands still, the call that it is in. */
+static void show_thread(struct thread *thread, int32_t id, uint64_t call, void *argument)
+{
+    const struct report *report = argument;
+    struct thread_control_state state = {0};
+    uint32_t cpu;
+    thread_control_peek(thread, &state);
+    const char *name = call >= NATIVE_FIRST && call < NATIVE_LIMIT ? native_rows[call - NATIVE_FIRST].name : NULL;
+    line(report, "%6s %6d %s%s%s\n", "", id, state.stopped ? "stands still" : state.suspensions ? "suspended" : !call ? "runs" : thread_waits(thread, &cpu) ? "waits" : "calls",
+         name ? " in " : "", name ? name : "");
+}
+
 static void show_task(struct task *task, const struct native_task *native, void *argument)
 {
     const struct report *report = argument;
@@ -34,6 +48,7 @@ static void show_task(struct task *task, const struct native_task *native, void 
     native_task_info(task, &info);
     line(report, "%6d %6d %8d %7u %7llu %10llu\n", native->id, native->parent_id, report->host_id(task), info.threads,
          (unsigned long long)info.handles, (unsigned long long)(info.mapped >> 10));
+    native_threads_visit(task, show_thread, argument);
 }
 
 void report_tasks(report_put *put, void *context, report_host_id *host_id)

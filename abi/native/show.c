@@ -5,7 +5,7 @@
 #include "abi/native/call.h"
 #include "kernel/string.h"
 
-#define SHOWN_STRUCT 192u
+#define SHOWN_STRUCT 336u
 #define SHOWN_STRING 64u
 
 struct shown {

@@ -10,6 +10,7 @@
 #include "kernel/alloc.h"
 #include "kernel/assert.h"
 #include "kernel/body.h"
+#include "kernel/thread_control.h"
 
 static struct {
     struct spinlock lock; /* rank NATIVE_TASKS */
@@ -18,13 +19,21 @@ static struct {
 } all = {.lock = SPINLOCK_INIT(RANK_NATIVE_TASKS), .tasks = {&all.tasks, &all.tasks}};
 
 /* Tasks and threads have one range of ids, as processes and threads do elsewhere. Never 0; used again after 2^31 of them. */
-static int32_t next_id(void)
+int32_t native_next_id(void)
 {
     int32_t id;
     do
         id = (int32_t)((atomic32_add(&all.last_id, 1) + 1) & INT32_MAX);
     while (id == 0);
     return id;
+}
+
+void native_task_lock(bool take)
+{
+    if (take)
+        spin_lock(&all.lock);
+    else
+        spin_unlock(&all.lock);
 }
 
 static void end_task(struct async_work *work)
@@ -56,7 +65,8 @@ static struct native_task *native_task_create(struct task *task, int32_t parent_
         return NULL;
     async_work_init(&native->end_work, end_task);
     native->task = task;
-    native->id = next_id();
+    native->id = native_next_id();
+    list_init(&native->thread_list);
     native->parent_id = parent_id;
     atomic32_store_relaxed(&native->users, 1);
     return native;
@@ -96,19 +106,18 @@ static struct task *task_arrives(uint64_t token)
     return task;
 }
 
-static struct thread *thread_arrives(struct task *task)
+static struct thread *thread_arrives(struct task *task, struct thread *first)
 {
-    struct native_thread *self = kzalloc(sizeof *self);
+    struct native_thread *self = native_thread_create(task, first);
     struct thread *thread = self ? thread_create_parked("attached", task, body_user_entry, NULL) : NULL;
     if (!thread) {
         kfree(self);
         return NULL;
     }
-    self->task = task->abi; /* the process's use keeps it: the body asks for no thread after task_leaves */
-    self->id = next_id();
     atomic32_add(&self->task->users, 1);
-    atomic32_add(&self->task->threads, 1);
+    atomic32_add(&self->task->threads, !self->nested);
     thread->abi = self;
+    native_thread_known(self, thread);
     return thread;
 }
 
@@ -117,10 +126,12 @@ static void thread_refused(struct thread *thread)
     struct native_thread *self = thread->abi;
     struct native_task *native = self->task;
 
+    native_thread_forget(self);
+    atomic32_sub(&native->threads, !self->nested);
     kfree(self);
+    thread_control_end(thread);
     thread_discard_parked(thread);
     object_unref(thread);
-    atomic32_sub(&native->threads, 1);
     task_unuse(native);
 }
 
@@ -135,10 +146,10 @@ NORETURN void native_thread_exit(void)
     struct native_thread *self = thread->abi;
     struct native_task *native = self->task;
 
+    native_thread_forget(self);
     body_user_exit(false);
-    thread->abi = NULL;
+    atomic32_sub(&native->threads, !self->nested);
     kfree(self);
-    atomic32_sub(&native->threads, 1);
     task_unuse(native);
     object_unref(thread); /* thread_arrives gave it; the run-time has its own */
     thread_exit();

@@ -15,12 +15,22 @@ struct native_task {
     int32_t id, parent_id; /* constant: the server's own ids, never the host's */
     struct atomic32 users;   /* its threads, and one for the process itself: at 0 the task ends */
     struct atomic32 threads;
+    struct list thread_list; /* struct native_thread.link, under the lock of all threads */
     struct async_work end_work;
 };
 
+/*
+ * A thread of a program may have several of these, one for each call that it is in at once (docs/attached.md, Interrupts): the first is
+ * the thread as others see it, and the nested ones have its id.
+ */
 struct native_thread {
+    struct list link, by_id;  /* under the lock of all threads; only of a first one */
     struct native_task *task; /* counted in task->users */
-    int32_t id;
+    struct thread *thread;
+    int32_t id;               /* constant */
+    bool nested;              /* constant */
+    struct atomic32 futex_state; /* enum native_futex_state */
+    struct atomic32 call;     /* the number of the call that it is in, or 0: for those who look */
 };
 
 /* The server's primary ABI is the native one: for attached processes only. Once. */
@@ -33,6 +43,23 @@ NORETURN void native_thread_exit(void);
 void native_task_describe(struct task *task, struct hyla_task_info *info);
 /* Calls visit for every attached task, with a reference held; it may suspend. Tasks that come meanwhile may be missed. */
 void native_tasks_visit(void (*visit)(struct task *task, const struct native_task *native, void *argument), void *argument);
+
+/* thread.c: the threads of attached tasks. */
+/* A fresh one with an id of its own, or of the thread that it is nested in (`first`, or NULL). NULL: no memory. */
+struct native_thread *native_thread_create(struct task *task, struct thread *first);
+void native_thread_known(struct native_thread *self, struct thread *thread);
+/* Nobody finds it any more, and its PI locks pass on. */
+void native_thread_forget(struct native_thread *self);
+/* As struct abi has them. */
+struct thread *native_thread_at(struct task *task, int32_t *id);
+enum futex_owner_state native_futex_owner(uint32_t id);
+/* Calls visit for every thread of an attached task; it may suspend. */
+void native_threads_visit(struct task *task, void (*visit)(struct thread *thread, int32_t id, uint64_t call, void *argument), void *argument);
+/* Tasks and threads have one range of ids. Never 0. */
+int32_t native_next_id(void);
+
+/* task->abi is looked at by others than the task's own threads: takes the lock of all tasks, or releases it. */
+void native_task_lock(bool take);
 
 /* fork.c: copies that wait for a child to name their token. */
 /* References to the copy and to its parent, or NULL. */

@@ -11,6 +11,7 @@
  * reads until the end of its input; then it serves them, and ends well when everybody has been answered.
  */
 #include <hyla/hyla.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -19,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,12 +37,16 @@ static struct shared {
 
 static hyla_handle_t port, right;
 
+static void tell_ready(void) { syscall(SYS_futex, &shared->ready, FUTEX_WAKE, 1, NULL, NULL, 0); }
+
 static void check(int64_t result, const char *what)
 {
     if (result >= 0)
         return;
     fprintf(stderr, "bench_native_crowd: %s: %s\n", what, hyla_error_text(result));
     shared->failed = 1;
+    atomic_fetch_add(&shared->ready, CLIENTS_MAX); /* enough for everybody: who waits looks */
+    tell_ready();
     _exit(1);
 }
 
@@ -61,6 +67,7 @@ static void *client(void *argument)
     struct hyla_msg msg = {.flags = HYLA_MSG_SEND | HYLA_MSG_CALL, .to = right};
     check(hyla_msg(&msg), "first call");
     atomic_fetch_add(&shared->ready, 1);
+    tell_ready();
     while (!shared->stop) {
         check(hyla_msg(&msg), "call");
         shared->served[number] += shared->go; /* counted once all are calling */
@@ -98,8 +105,8 @@ static pid_t start_clients(uint32_t first, uint32_t clients)
 
 static void until_ready(uint32_t clients)
 {
-    while (shared->ready < clients && !shared->failed)
-        usleep(1000);
+    for (uint32_t seen; (seen = shared->ready) < clients;)
+        syscall(SYS_futex, &shared->ready, FUTEX_WAIT, seen, NULL, NULL, 0);
     if (shared->failed)
         exit(1);
 }
@@ -145,7 +152,7 @@ static void throughput(pid_t *children, uint32_t clients, double seconds)
     until_ready(clients);
     uint64_t start = hyla_now();
     shared->go = 1;
-    usleep((useconds_t)(seconds * 1e6));
+    check(hyla_sleep(start + (uint64_t)(seconds * 1e9)), "sleep"); /* what is measured */
     double elapsed = (double)(hyla_now() - start);
     shared->stop = 1;
     report(clients, elapsed);

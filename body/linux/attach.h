@@ -3,6 +3,7 @@
  *
  *   attach.c         the listener, connections, the check-in
  *   attach_life.c    what came of a connection: threads that arrive, leave, vanish; the process's end
+ *   attach_stop.c    threads that are asked to stand still; processes that are stopped and ended
  *   attach_s2c.c     waiting for what a client was asked to do to itself, bounded in time
  *   attach_page.h    what libhyla shares
  *
@@ -75,6 +76,8 @@ uint32_t attach_all(struct attached **list, uint32_t limit);
 void attach_slot_rung(struct client *client, uint32_t index);
 /* A doorbell named a slot: its call may be to be given up. In a watch. */
 void attach_look_for_cancel(struct client *client, uint32_t index);
+/* A doorbell named a slot: its thread may say that it stands still. In a watch. */
+void attach_look_for_stop(struct client *client, uint32_t index);
 /* body_user_entry: the parts of an entry that only attached threads have. */
 void attach_decode(struct user_thread *user, struct user_entry *entry);
 /* The thread's user side ends; its slot may be taken again. */

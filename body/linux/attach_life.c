@@ -1,11 +1,7 @@
 /*
  * What comes of an attached process: threads that arrive by their first post, leave, or vanish; calls that are given up; the end.
  *
- * Giving up a call. The client writes `cancel` and rings. Whoever serves the doorbell claims the post first, if it was not, and then
- * interrupts the thread if it is in the kernel with that very call; at last it writes cancel_seen. A call that begins clears old marks and
- * then looks at `cancel` itself. The client posts nothing in the slot before it has seen both the answer and cancel_seen. So:
- *      1. a mark that is set before the call is answered ends that call's wait, or is cleared by the next call's beginning;
- *      2. no mark is set after cancel_seen, and the next post comes after that: no mark can meet another call.
+ * Giving up a call is handshake.h's protocol.
  */
 #include "body/linux/attach.h"
 
@@ -18,11 +14,7 @@
 
 /* --- arrivals ---------------------------------------------------------------------------------------- */
 
-static bool is_posted(const struct call_slot *slot)
-{
-    uint32_t state = __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
-    return state == SLOT_POSTED || state == SLOT_POSTED_SLEEPING;
-}
+static bool is_posted(const struct call_slot *slot) { return state_is_posted(__atomic_load_n(&slot->state, __ATOMIC_ACQUIRE)); }
 
 static void wake_slot(struct call_slot *slot, uint32_t state)
 {
@@ -53,10 +45,24 @@ static int32_t thread_of(const struct attached *attached, struct call_slot *slot
     return attached->same_ids && tid > 0 && syscall(SYS_tgkill, attached->pid, tid, 0) == 0 ? tid : 0;
 }
 
+/* Whose nested call it says to be. A reference, or NULL. */
+static struct thread *first_of(struct client *client, uint32_t index)
+{
+    uint32_t first = __atomic_load_n(&attach_area(&client->slots[index])->first, __ATOMIC_RELAXED);
+    if (first == 0 || first == index || first >= CLIENT_THREADS_MAX)
+        return NULL;
+    spin_lock(&client->lock);
+    struct user_thread *user = client_thread_at_locked(client, first);
+    struct thread *thread = user && user->thread ? object_ref(user->thread) : NULL;
+    spin_unlock(&client->lock);
+    return thread;
+}
+
 /* 0, or why the thread cannot be had. */
 static int make_thread(struct client *client, uint32_t index)
 {
-    struct thread *thread = abi_arrivals()->thread_arrives(client->attached->task);
+    struct thread *first = first_of(client, index), *thread = abi_arrivals()->thread_arrives(client->attached->task, first);
+    object_unref(first);
     struct user_thread *user = thread ? client_add_thread_at(client, thread, index) : NULL;
     if (!user) {
         if (thread)
@@ -93,29 +99,31 @@ void attach_slot_rung(struct client *client, uint32_t index)
     user_thread_unref(user);
 }
 
+static void strike(void *thread) { thread_interrupt(thread); }
+
 void attach_look_for_cancel(struct client *client, uint32_t index)
 {
-    struct attach_area *area = attach_area(&client->slots[index]);
-    uint64_t cancel = __atomic_load_n(&area->cancel, __ATOMIC_SEQ_CST);
-    if (cancel == __atomic_load_n(&area->cancel_seen, __ATOMIC_RELAXED))
+    struct cancel_words words = attach_cancel_words(&client->slots[index]);
+    if (atomic64_load(words.cancel) == atomic64_load_relaxed(words.seen))
         return;
     spin_lock(&client->lock);
     struct user_thread *user = client_thread_at_locked(client, index);
-    bool meant = user && user != client->first && user->thread && mode_of(atomic32_load(&user->mode)) != MODE_USER &&
-                 cancel == __atomic_load_n(&area->sequence, __ATOMIC_RELAXED);
-    struct thread *thread = meant ? object_ref(user->thread) : NULL;
+    bool served = user && user != client->first && user->thread;
+    struct thread *thread = served ? object_ref(user->thread) : NULL;
+    if (served)
+        user_thread_ref(user);
     spin_unlock(&client->lock);
-    if (thread)
-        thread_interrupt(thread);
+    cancel_serve(&words, served ? &user->mode : NULL, strike, thread);
+    if (served)
+        user_thread_unref(user);
     object_unref(thread);
-    __atomic_store_n(&area->cancel_seen, cancel, __ATOMIC_SEQ_CST);
 }
 
 static bool call_given_up(struct thread *thread)
 {
     struct user_thread *user = thread->user;
-    const struct attach_area *area = attach_area(user->slot);
-    return __atomic_load_n(&area->cancel, __ATOMIC_SEQ_CST) == __atomic_load_n(&area->sequence, __ATOMIC_RELAXED);
+    struct cancel_words words = attach_cancel_words(user->slot);
+    return cancel_given_up(&words);
 }
 
 void attach_decode(struct user_thread *user, struct user_entry *entry)

@@ -8,7 +8,7 @@
 #ifndef BODY_LINUX_ATTACH_PAGE_H
 #define BODY_LINUX_ATTACH_PAGE_H
 
-#include "body/linux/call_page.h"
+#include "body/linux/handshake.h"
 
 /* More states of a slot. */
 enum {
@@ -22,6 +22,7 @@ enum {
 /* In an attached thread's slot the first half of `data` carries pieces of memory, the second this. */
 #define ATTACH_COPY_BYTES 2048u
 #define ATTACH_OUT_BYTES 1024u
+#define ATTACH_REGS 20u
 struct attach_area {
     /* Written by the client. */
     uint64_t sequence; /* of the call in the slot */
@@ -29,18 +30,31 @@ struct attach_area {
     uint64_t out_address; /* what the server would copy to [out_address, + out_size) it may put into `out` instead */
     uint32_t out_size;
     int32_t tid; /* the thread's, as it sees itself */
+    uint32_t first;   /* the slot of the call that this thread's other calls are nested in: another one's first call is what it is for the kernel */
+    uint32_t stopped; /* the last `stop` that the thread stands still for */
     /* Written by the server. */
     uint64_t cancel_seen __attribute__((aligned(64))); /* the last `cancel` that has been acted on: it has no effect any more */
     uint32_t out_filled; /* of `out`, from its start */
+    uint32_t stop;       /* not 0: the thread is to stand still, and to say so with this number; a futex */
+    uint32_t regs_set;   /* with `stop` 0 again: the thread is to go on with `regs` */
+    /* Written by the thread when it has come to stand still; by the server before it is let go. In the order of struct user_regs. */
+    uint64_t regs[ATTACH_REGS] __attribute__((aligned(64)));
     uint8_t out[ATTACH_OUT_BYTES] __attribute__((aligned(64)));
 };
 _Static_assert(sizeof(struct attach_area) <= 4096 - ATTACH_COPY_BYTES, "the area fits its half of the page");
 
 static inline struct attach_area *attach_area(struct call_slot *slot) { return (struct attach_area *)(void *)(slot->data + ATTACH_COPY_BYTES); }
 
+static inline struct cancel_words attach_cancel_words(struct call_slot *slot)
+{
+    struct attach_area *area = attach_area(slot);
+    return (struct cancel_words){(struct atomic64 *)(void *)&area->sequence, (struct atomic64 *)(void *)&area->cancel,
+                                 (struct atomic64 *)(void *)&area->cancel_seen};
+}
+
 /* --- check-in, over a SEQPACKET socket ---------------------------------------------------------------- */
 
-#define ATTACH_VERSION 1u
+#define ATTACH_VERSION 2u
 
 enum attach_tag {
     ATTACH_HELLO = 0x48594c01, /* client: I want to attach */

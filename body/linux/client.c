@@ -213,7 +213,7 @@ void client_doorbell(struct host_watch *watch, UNUSED uint32_t events)
                 attach_slot_rung(client, index);
             }
             if (client->attached)
-                attach_look_for_cancel(client, index);
+                attach_look_for_cancel(client, index), attach_look_for_stop(client, index);
         }
     }
 }

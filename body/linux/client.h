@@ -6,13 +6,7 @@
  *   struct user_thread   one guest thread's host side: its call slot; thread->user
  *
  * References: a user_thread, a host_process and the address space each hold the client. The mode word of a
- * user_thread says who owns its slot; whoever moves it to KERNEL (one compare-and-swap) serves the entry.
- *
- *      USER ----------> KERNEL     a post was claimed, or the host process was lost
- *      KERNEL --------> ANSWERING  the answer is about to be published; the old post still stands in the slot
- *      ANSWERING -----> USER       it is published: a post found from now on is a new one
- *      ANSWERING -----> COMMAND    the same; the microthread waits in commands_run
- *      COMMAND -------> KERNEL     they were carried out, or the host process was lost
+ * user_thread says who owns its slot; whoever moves it to KERNEL (one compare-and-swap) serves the entry (handshake.h).
  *
  * Death: a host process's end (pidfd, or end of file on its socket) marks its threads lost and claims for them: one in
  * user mode enters the kernel with USER_LOST, one in a command gets -ESRCH. Nothing waits for the dead.
@@ -21,6 +15,7 @@
 #define BODY_LINUX_CLIENT_H
 
 #include "body/linux/call_page.h"
+#include "body/linux/handshake.h"
 #include "body/linux/host.h"
 #include "kernel/alloc.h"
 #include "kernel/assert.h"
@@ -48,17 +43,6 @@ struct host_process {
     struct atomic32 noticed;
     bool dead;            /* under client->lock */
 };
-
-enum user_mode {
-    MODE_KERNEL,
-    MODE_USER,
-    MODE_COMMAND,
-    MODE_ANSWERING, /* on the way to USER or COMMAND: what stands in the slot is still the old post */
-};
-
-#define MODE_BITS 2
-static inline enum user_mode mode_of(uint32_t word) { return (enum user_mode)(word & ((1u << MODE_BITS) - 1)); }
-static inline uint32_t mode_with(uint32_t word, enum user_mode mode) { return (word & ~((1u << MODE_BITS) - 1)) | (uint32_t)mode; }
 
 struct user_thread {
     struct atomic32 references; /* thread, hot lists */

@@ -37,11 +37,7 @@ static NOINLINE struct hot_list *hot_self(void)
     return list;
 }
 
-static bool is_posted(const struct call_slot *slot)
-{
-    uint32_t state = __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
-    return state == SLOT_POSTED || state == SLOT_POSTED_SLEEPING;
-}
+static struct atomic32 *state_word(const struct user_thread *user) { return (struct atomic32 *)(void *)&user->slot->state; }
 
 static void enter_kernel(struct user_thread *user)
 {
@@ -52,7 +48,7 @@ static void enter_kernel(struct user_thread *user)
 /* Moves `word`, as it was read, to KERNEL: the thread's entry or its command is then the caller's to serve. */
 static bool claim(struct user_thread *user, uint32_t word)
 {
-    if (!atomic32_cas(&user->mode, &word, mode_with(word, MODE_KERNEL)))
+    if (!handshake_claim(&user->mode, word))
         return false;
     if (mode_of(word) == MODE_USER) {
         hot_self()->caller = user;
@@ -65,16 +61,10 @@ static bool claim(struct user_thread *user, uint32_t word)
     return true;
 }
 
-/*
- * The mode is read before the post and compared after it, with its count of answers: so the post that was seen belongs to
- * this very stay in user mode, however long the caller was held up in between.
- */
 bool post_claim(struct user_thread *user)
 {
-    uint32_t word = atomic32_load(&user->mode);
-    if (mode_of(word) != MODE_USER && mode_of(word) != MODE_COMMAND)
-        return false;
-    return is_posted(user->slot) && claim(user, word);
+    uint32_t word;
+    return handshake_look(&user->mode, state_word(user), &word) && claim(user, word);
 }
 
 void post_lost(struct user_thread *user)
@@ -88,16 +78,8 @@ void post_lost(struct user_thread *user)
     }
 }
 
-void mode_begin_answer(struct user_thread *user)
-{
-    uint32_t word = atomic32_load_relaxed(&user->mode);
-    atomic32_store(&user->mode, mode_with(word + (1u << MODE_BITS), MODE_ANSWERING));
-}
-
-void mode_stay_in_kernel(struct user_thread *user)
-{
-    atomic32_store(&user->mode, mode_with(atomic32_load_relaxed(&user->mode), MODE_KERNEL));
-}
+void mode_begin_answer(struct user_thread *user) { handshake_begin_answer(&user->mode); }
+void mode_stay_in_kernel(struct user_thread *user) { handshake_stay(&user->mode); }
 
 /*
  * Wakes a sleeping stub, and says where. Programs that answer each other, so that each is awake for a short time only, do
@@ -123,9 +105,8 @@ static void wake_stub(struct user_thread *user, struct call_slot *slot)
 }
 
 /*
- * Publishes the answer, then moves the mode on. In that order: as long as the old post stands in the slot nobody may claim
- * it again. What is posted in between, and could not be claimed by who noticed it, is found on this worker's hot list,
- * which the caller has put the slot on (hot_add) and which is looked at before the worker sleeps.
+ * What is posted between the answer and the mode's moving on, and could not be claimed by who noticed it, is found on this worker's hot
+ * list, which the caller has put the slot on (hot_add) and which is looked at before the worker sleeps.
  */
 void post_answer(struct user_thread *user, uint32_t state, enum user_mode mode)
 {
@@ -135,14 +116,13 @@ void post_answer(struct user_thread *user, uint32_t state, enum user_mode mode)
         atomic32_store_relaxed(&user->blocked, 0);
         __atomic_store_n(&slot->blocked, 0, __ATOMIC_RELAXED);
     }
-    uint32_t old = __atomic_exchange_n(&slot->state, state, __ATOMIC_SEQ_CST);
-    if (old == SLOT_POSTED_SLEEPING)
+    if (handshake_publish(state_word(user), state) == SLOT_POSTED_SLEEPING)
         wake_stub(user, slot);
     else if (user == hot_self()->caller && hot_self()->caller_cpu == current_cpu_hint() && hot_self()->woke_here == HOT_WOKE_NOBODY)
         hot_self()->woke_here = HOT_WOKE_CALLER; /* it stands in line for this CPU (stub.c): as good as woken */
     if (mode == MODE_KERNEL)
         return;
-    atomic32_store(&user->mode, mode_with(atomic32_load_relaxed(&user->mode), mode));
+    handshake_move_on(&user->mode, mode);
     if (UNLIKELY(atomic32_load(&user->lost)))
         post_lost(user);
 }

@@ -130,7 +130,7 @@ NORETURN static void user_resume(struct user_thread *user)
         }
         uint32_t running = atomic32_add(&users_running, 1) + 1;
         mode_begin_answer(user);
-        if (UNLIKELY(thread_interrupted(thread) || atomic32_load(&user->lost))) {
+        if (UNLIKELY(thread_wanted(thread) || atomic32_load(&user->lost))) {
             mode_stay_in_kernel(user);
             atomic32_sub(&users_running, 1);
             struct user_entry entry = {0};

@@ -26,3 +26,8 @@ bool body_ring_map(UNUSED struct body_ring *ring) { return false; }
 bool body_ring_lend(UNUSED struct body_ring *ring, UNUSED int fd, UNUSED bool writes) { return false; }
 uint32_t body_ring_recall(UNUSED struct body_ring *ring) { return 0; }
 void body_ring_read(UNUSED struct body_ring *ring, UNUSED uint32_t offset, UNUSED void *to, UNUSED uint32_t size) {}
+
+bool body_user_stops_itself(UNUSED struct thread *thread) { return false; }
+int body_user_ask_stop(UNUSED struct thread *thread, UNUSED uint32_t serial) { return -EOPNOTSUPP; }
+void body_user_go_on(UNUSED struct thread *thread, UNUSED const struct user_regs *regs) {}
+int body_task_order(UNUSED struct task *task, UNUSED enum task_order order) { return -ENOSYS; }

@@ -44,7 +44,7 @@ static bool run(struct thread *thread, struct user_thread *user, uint64_t *cause
     struct hart *hart = hart_self();
     atomic32_store(&user->mode, hart->index + 1); /* 1 */
     atomic_fence();
-    if (thread_interrupted(thread)) { /* 2 */
+    if (thread_wanted(thread)) { /* 2 */
         atomic32_store(&user->mode, 0);
         return false;
     }

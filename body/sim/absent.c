@@ -46,3 +46,8 @@ void body_ring_read(struct body_ring *ring UNUSED, uint32_t offset UNUSED, void 
 void body_user_kick(struct thread *thread UNUSED) {}
 bool body_user_robust_list(struct thread *thread UNUSED, uaddr_t *head UNUSED) { return false; }
 void body_user_robust_forget(struct thread *thread UNUSED) {}
+
+bool body_user_stops_itself(UNUSED struct thread *thread) { return false; }
+int body_user_ask_stop(UNUSED struct thread *thread, UNUSED uint32_t serial) { return -EOPNOTSUPP; }
+void body_user_go_on(UNUSED struct thread *thread, UNUSED const struct user_regs *regs) {}
+int body_task_order(UNUSED struct task *task, UNUSED enum task_order order) { return -ENOSYS; }

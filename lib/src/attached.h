@@ -25,6 +25,7 @@ HIDDEN bool server_alive(void);
 
 /* post.c */
 /* Posts what stands in the slot. */
+HIDDEN void slot_ring(uint32_t index);
 HIDDEN void slot_post(uint32_t index, uint32_t kind, bool ring_always);
 HIDDEN extern const struct frames_hooks post_hooks;
 
@@ -37,12 +38,19 @@ struct thread_state {
     bool closes[FRAMES_MAX];      /* its call's result is a handle */
     bool interruptible;
     uint32_t no_yields;           /* as slot_stand_in_line has it */
+    bool standing;                /* in stop_serve */
 };
 HIDDEN struct thread_state *thread_self(void);
 /* A slot for the frame: its index, or 0 when all are taken. */
 HIDDEN uint32_t thread_slot(struct thread_state *self, uint32_t frame);
 /* At check-in: no slot is anybody's. */
 HIDDEN void slots_reset(void);
+
+/* In a signal handler: the thread's, if it has made calls in this attachment; else NULL. */
+HIDDEN struct thread_state *thread_state_of_handler(void);
+
+/* stop.c: in libhyla's signal handler, with the context that was interrupted. */
+HIDDEN void stop_serve(void *context);
 
 /* s2c.c */
 /* Carries out the commands in a slot. */

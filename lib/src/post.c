@@ -17,7 +17,7 @@
 
 #define LOOK_SECONDS 1 /* how often a sleeper looks whether the server lives */
 
-static void ring(uint32_t index)
+void slot_ring(uint32_t index)
 {
     static const uint64_t one = 1;
     __atomic_fetch_or(&attachment.pages->pending[index / 64], 1ull << (index % 64), __ATOMIC_SEQ_CST);
@@ -31,10 +31,10 @@ void slot_post(uint32_t index, uint32_t kind, bool ring_always)
     slot->kind = kind | current_cpu_hint() << SLOT_CPU_SHIFT;
     __atomic_store_n(&slot->state, SLOT_POSTED, __ATOMIC_SEQ_CST);
     if (ring_always || !__atomic_load_n(&slot->polled, __ATOMIC_SEQ_CST))
-        ring(index);
+        slot_ring(index);
 }
 
-static bool is_settled(uint32_t state) { return state != SLOT_POSTED && state != SLOT_POSTED_SLEEPING; }
+static bool is_settled(uint32_t state) { return !state_is_posted(state); }
 
 /* One sleep. False when there is no server any more. *interrupted: a signal handler may have run. */
 static bool sleep_on(struct call_slot *slot, bool *interrupted)
@@ -56,9 +56,9 @@ static bool sleep_on(struct call_slot *slot, bool *interrupted)
 
 static void cancel(uint32_t index)
 {
-    struct attach_area *area = attach_area(&attachment.slots[index]);
-    __atomic_store_n(&area->cancel, area->sequence, __ATOMIC_SEQ_CST);
-    ring(index);
+    struct cancel_words words = attach_cancel_words(&attachment.slots[index]);
+    cancel_ask(&words);
+    slot_ring(index);
 }
 
 static void yield(void) { syscall(SYS_sched_yield); }
@@ -119,9 +119,8 @@ static void where_alternate(uint64_t *low, uint64_t *high)
 static bool is_silent(uint32_t index)
 {
     struct call_slot *slot = &attachment.slots[index];
-    struct attach_area *area = attach_area(slot);
-    return is_settled(__atomic_load_n(&slot->state, __ATOMIC_ACQUIRE)) && __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE) != SLOT_COMMAND &&
-           (area->cancel != area->sequence || __atomic_load_n(&area->cancel_seen, __ATOMIC_ACQUIRE) == area->sequence);
+    struct cancel_words words = attach_cancel_words(slot);
+    return cancel_is_over(&words, (struct atomic32 *)(void *)&slot->state);
 }
 
 static void close_abandoned(struct thread_state *self, uint32_t frame, uint32_t index)

@@ -166,12 +166,15 @@ void s2c_serve(void)
 
 /* --- the signal -------------------------------------------------------------------------------------- */
 
-static void on_signal(int number)
+static void on_signal(int number, siginfo_t *info, void *context)
 {
     (void)number;
+    (void)info;
     int saved = errno;
-    if (attachment.open)
+    if (attachment.open) {
         s2c_serve();
+        stop_serve(context);
+    }
     errno = saved;
 }
 
@@ -180,7 +183,7 @@ int s2c_signal(void)
 {
     static int chosen;
     const char *wanted = getenv("HYLA_SIGNAL");
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_ONSTACK}, old;
+    struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_RESTART | SA_ONSTACK | SA_SIGINFO}, old;
     sigfillset(&action.sa_mask);
     if (chosen)
         return chosen;

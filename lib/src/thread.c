@@ -48,6 +48,8 @@ static void thread_ends(void *argument)
 
 static void make_key(void) { pthread_key_create(&end_key, thread_ends); }
 
+struct thread_state *thread_state_of_handler(void) { return state.epoch == attachment.epoch ? &state : NULL; }
+
 struct thread_state *thread_self(void)
 {
     struct thread_state *self = &state;
@@ -82,6 +84,8 @@ uint32_t thread_slot(struct thread_state *self, uint32_t frame)
             continue;
         attachment.slots[slot].host_tid = 0;
         attach_area(&attachment.slots[slot])->tid = (int32_t)syscall(SYS_gettid);
+        attach_area(&attachment.slots[slot])->first = frame ? self->slots[0] : 0;
+        attach_area(&attachment.slots[slot])->stop = attach_area(&attachment.slots[slot])->stopped = 0; /* of who had the slot before */
         self->fresh[frame] = true;
         self->slots[frame] = slot;
         return slot;

@@ -3,6 +3,7 @@ attached to one that may not reach its clients' memory. After an attached run th
 """
 import glob
 import os
+import re
 import shutil
 import signal
 import socket
@@ -33,7 +34,7 @@ class Server:
     def counts(self):
         """(attached tasks, live objects)"""
         lines = self.look().splitlines()
-        return len(lines) - 2, int(lines[-1].split()[0])
+        return sum(len(line.split()) == 6 and line.split()[0].isdigit() and not line.startswith("       ") for line in lines[1:-1]), int(lines[-1].split()[0])
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
@@ -206,8 +207,12 @@ def ps_and_ports_look_inside(build):
     def run(server):
         waiter = start_waiter(build, server, "port")
         try:
+            end = time.monotonic() + PATIENCE
+            while "waits in msg" not in server.look() and time.monotonic() < end: # it has said that it is about to
+                time.sleep(0.01)
             tasks, ports = server.look().splitlines(), server.look("ports")
-            expect(len(tasks) == 3 and tasks[1].split()[2] == str(waiter.pid), f"ps: {tasks}")
+            expect(len(tasks) == 4 and tasks[1].split()[2] == str(waiter.pid), f"ps: {tasks}")
+            expect(tasks[2].split()[1:] == ["waits", "in", "msg"], f"ps does not say what the thread waits in: {tasks}")
             expect("receive" in ports and "send" in ports, f"ports: {ports}")
         finally:
             waiter.kill()
@@ -215,6 +220,22 @@ def ps_and_ports_look_inside(build):
             waiter.stdout.close()
         server.settle((0, server.counts()[1]))
     return run
+
+
+def calls_are_traced(build, hyla):
+    with tempfile.TemporaryDirectory(prefix="hyla-native-") as folder:
+        server = Server(hyla, folder, ("--trace=" + os.path.join(folder, "trace"),))
+        try:
+            outcome = subprocess.run([os.path.join(build, "tests/native_basic")], env=server.environment(), timeout=30, capture_output=True, check=False)
+            expect(outcome.returncode == 0, f"{outcome}")
+        finally:
+            server.stop()
+        with open(os.path.join(folder, "trace"), encoding="utf-8") as file:
+            lines = file.read().splitlines()
+    for wanted in (r"\d+\.\d+ memobj_create\(\d+\) = (0x)?[0-9a-f]+", r"\d+\.\d+ ids_get\(\{task=0x\w+, .*\}\) = 0", r"\d+\.\d+ .* = -\d+"):
+        expect(any(re.fullmatch(wanted, line) for line in lines), f"no line like {wanted} among {lines[:20]}")
+    odd = [line for line in lines if not re.match(r"\d+\.\d+ (<\.\.\. )?\w+", line)]
+    expect(not odd, f"odd lines: {odd[:5]}")
 
 
 def descriptors_per_process(build):
@@ -239,6 +260,7 @@ def server_tests(build, hyla):
     yield Test("native other users are refused", lambda: with_server(hyla, other_users_are_refused(build)))
     yield Test("native second server, stale socket", lambda: with_server(hyla, second_server_is_refused(hyla)))
     yield Test("native socket activation", lambda: sockets_are_inherited(build, hyla))
+    yield Test("native server traces calls", lambda: calls_are_traced(build, hyla))
     yield Test("native ps and ports", lambda: with_server(hyla, ps_and_ports_look_inside(build)))
     yield Test("native descriptors per process", lambda: with_server(hyla, descriptors_per_process(build)))
 

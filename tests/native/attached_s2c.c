@@ -9,11 +9,12 @@
 #include <sys/wait.h>
 
 static struct shared {
-    volatile uint32_t ready, go_on, seen;
+    volatile uint32_t go_on, seen;
     volatile uint64_t address;
 } *shared;
 
 static hyla_handle_t receive, send_right;
+static int ready[2]; /* a pipe: the child says that it has begun */
 
 /* Sends its task right, then waits or computes until it is told where to look. */
 static void child(int waits)
@@ -22,7 +23,7 @@ static void child(int waits)
     struct hyla_msg msg = {.flags = HYLA_MSG_SEND, .to = send_right, .send_handles = (uintptr_t)&handle, .send_handle_count = 1};
     hyla_handle_t never = HANDLE(hyla_timer_create());
     CHECK_IS(hyla_msg(&msg), 0);
-    shared->ready = 1;
+    CHECK(write(ready[1], "r", 1) == 1);
     while (!shared->go_on)
         if (waits)
             hyla_timer_wait(never, hyla_now() + 300000000);
@@ -41,8 +42,8 @@ static pid_t start_child(int waits, hyla_handle_t *task)
         child(waits);
     CHECK_IS(hyla_msg(&msg), 0);
     *task = handle.handle;
-    while (!shared->ready)
-        usleep(100);
+    char byte;
+    CHECK(read(ready[0], &byte, 1) == 1);
     return pid;
 }
 
@@ -107,6 +108,7 @@ int main(void)
 {
     start_or_fail();
     shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(pipe(ready) == 0);
     receive = HANDLE(hyla_port_create(1));
     send_right = HANDLE(hyla_port_make_send(receive, 0, HYLA_RIGHT_COPY));
     maps(1);

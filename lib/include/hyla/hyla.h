@@ -41,6 +41,21 @@ uint64_t hyla_now(void);
  */
 int hyla_set_interruptible(int on);
 
+/*
+ * A detached thread of the C library's that runs function(argument), and a handle to it with every right, for the other thread calls:
+ * hyla_thread_wait waits for its end. With HYLA_THREAD_STOPPED it stands still before `function`, once suspended, and is started by
+ * hyla_thread_resume. A negated errno value: -EAGAIN, -EINVAL, or what hyla_thread_self answers.
+ */
+enum hyla_thread_create_flag { HYLA_THREAD_STOPPED = 1 };
+int64_t hyla_thread_create(void *(*function)(void *), void *argument, uint32_t flags);
+
+/*
+ * kevent(2): makes the changes, then waits for events. A change that cannot be made, and each with HYLA_EVENT_RECEIPT, is an event with
+ * HYLA_EVENT_ERROR and, in `data`, an errno value or 0; when there are such, nothing is waited for. Without room for one the call ends with
+ * its error, and the changes after it are not made. How many events there are; 0 when the deadline came first; or a negated errno value.
+ */
+int64_t hyla_kevent(hyla_handle_t queue, const struct hyla_event *changes, uint32_t change_count, struct hyla_event *events, uint32_t event_count, uint64_t deadline);
+
 /* The text for a negated errno value. */
 const char *hyla_error_text(int64_t error);
 

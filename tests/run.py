@@ -45,6 +45,7 @@ def collect(group, arguments, hyla, scratch, runner):
     if group == "soak":
         return list(stress.tests(hyla, seconds=10)) + list(stress.soak_tests(hyla)) + \
             list(hostile.tests(arguments.build, scratch, hyla, seeds=range(2, 8), seconds=10)) + \
+            list(native.soak_tests(arguments.build, hyla)) + \
             list(sanitizers.soak_tests(os.path.dirname(HERE), arguments.build))
     sys.exit(f"run.py: unknown group {group}")
 

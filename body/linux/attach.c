@@ -327,6 +327,7 @@ static void connection_add(int fd)
     }
     atomic32_store_relaxed(&attached->references, 1);
     spinlock_init(&attached->arriving, RANK_ARRIVALS);
+    spinlock_init(&attached->cancelling, RANK_ARRIVALS);
     attached->fd = fd;
     attached->pid = peer.pid;
     attached->watch = (struct host_watch){.fd = fd, .ready = connection_ready};

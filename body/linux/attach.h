@@ -42,6 +42,7 @@ struct attached {
     struct atomic32 ending; /* it is to end */
     struct atomic32 overdue;
     struct spinlock arriving; /* rank ARRIVALS: one thread arrives at a time */
+    struct spinlock cancelling; /* the same rank: one cancellation is served at a time */
     struct host_watch watch;
     struct timer deadline;
     struct async_work work;

@@ -106,6 +106,7 @@ void attach_look_for_cancel(struct client *client, uint32_t index)
     struct cancel_words words = attach_cancel_words(&client->slots[index]);
     if (atomic64_load(words.cancel) == atomic64_load_relaxed(words.seen))
         return;
+    spin_lock(&client->attached->cancelling);
     spin_lock(&client->lock);
     struct user_thread *user = client_thread_at_locked(client, index);
     bool served = user && user != client->first && user->thread;
@@ -114,6 +115,7 @@ void attach_look_for_cancel(struct client *client, uint32_t index)
         user_thread_ref(user);
     spin_unlock(&client->lock);
     cancel_serve(&words, served ? &user->mode : NULL, strike, thread);
+    spin_unlock(&client->attached->cancelling);
     if (served)
         user_thread_unref(user);
     object_unref(thread);

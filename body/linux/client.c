@@ -127,7 +127,8 @@ static void client_free(struct async_work *work)
     host_watch_remove(&client->doorbell_watch);
     host_watch_remove(&client->socket_watch);
     KASSERT(list_empty(&client->processes) && !client->first);
-    client_socket_ready(&client->socket_watch, 0); /* a hello that nobody has read yet: nothing would end that process */
+    if (!client->attached) /* whose messages are other ones, and might bring descriptors */
+        client_socket_ready(&client->socket_watch, 0); /* a hello that nobody has read yet: nothing would end that process */
     rings_free_client(client);
     if (client->doorbell >= 0)
         close(client->doorbell);

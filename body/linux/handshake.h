@@ -93,7 +93,10 @@ static inline bool cancel_is_over(const struct cancel_words *words, const struct
     return atomic64_load_relaxed(words->cancel) != sequence || atomic64_load_acquire(words->seen) == sequence;
 }
 
-/* The server, when the doorbell has rung and the post was claimed: strikes the thread if that very call is in the kernel. mode: NULL for no thread. */
+/*
+ * The server, when the doorbell has rung and the post was claimed; one at a time for a slot, or one that was held up would strike, or take
+ * cancel_seen back, when the slot has another call already. Strikes the thread if that very call is in the kernel. mode: NULL for no thread.
+ */
 static inline void cancel_serve(const struct cancel_words *words, const struct atomic32 *mode, void (*strike)(void *context), void *context)
 {
     uint64_t wanted = atomic64_load(words->cancel);

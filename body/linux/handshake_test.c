@@ -18,6 +18,7 @@ struct slot {
     struct atomic64 sequence, cancel, seen;
     struct atomic64 argument, answer, interrupted; /* what travels */
     struct waitq bell, client, work;
+    struct spinlock cancelling;
     struct thread *kernel;
     struct cancel_words words;
 };
@@ -29,6 +30,7 @@ static void slot_init(struct slot *slot)
     waitq_init(&slot->bell);
     waitq_init(&slot->client);
     waitq_init(&slot->work);
+    spinlock_init(&slot->cancelling, RANK_ARRIVALS);
 }
 
 /* Sleeps on the queue while the word is so: what a futex does. */
@@ -68,7 +70,9 @@ static void serve_bell(void *argument)
     while (!atomic32_load(&slot->stop)) {
         if (atomic32_swap(&slot->pending, 0)) {
             claim(slot);
+            spin_lock(&slot->cancelling);
             cancel_serve(&slot->words, &slot->mode, strike, slot->kernel);
+            spin_unlock(&slot->cancelling);
         } else {
             sleep_while(&slot->bell, &slot->pending, 0);
         }

@@ -70,12 +70,12 @@ class Server:
         return text
 
 
-def run_attached(hyla, path, options, timeout, environment=None):
+def run_attached(hyla, path, options, timeout, environment=None, arguments=()):
     with tempfile.TemporaryDirectory(prefix="hyla-native-") as folder:
         server = Server(hyla, folder, options, environment)
         try:
             before, descriptors = server.counts(), server.descriptors()
-            process = subprocess.Popen([path], cwd=folder, env=server.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            process = subprocess.Popen([path, *arguments], cwd=folder, env=server.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                        stderr=subprocess.PIPE, start_new_session=True)
             outcome = finish(process, b"", timeout)
             if outcome.status or outcome.timed_out:
@@ -87,9 +87,9 @@ def run_attached(hyla, path, options, timeout, environment=None):
             raise Failure(f"the server says: {clip(errors.encode())}")
 
 
-def run_managed(hyla, path, timeout):
+def run_managed(hyla, path, timeout, arguments=()):
     with tempfile.TemporaryDirectory(prefix="hyla-native-") as folder:
-        outcome = World(hyla).run([path], cwd=folder, timeout=timeout)
+        outcome = World(hyla).run([path, *arguments], cwd=folder, timeout=timeout)
         if outcome.status or outcome.timed_out:
             raise Failure(f"under hyla run: {outcome.describe()}")
 
@@ -108,6 +108,17 @@ def tests(build, hyla):
         yield Test(f"native {name} attached", lambda p=path: run_attached(hyla, p, (), 60))
         yield Test(f"native {name} attached, no remote memory", lambda p=path: run_attached(hyla, p, ("--no-vm-access",), 60))
         yield Test(f"native {name} attached, one worker", lambda p=path: run_attached(hyla, p, ("--workers", "1"), 60))
+
+
+def soak_tests(build, hyla):
+    """The fuzzers with other seeds and more of everything."""
+    for name, amount in (("fuzz", 60000), ("channel_fuzz", 20000), ("attached_wire", 10000)):
+        path = os.path.join(build, "tests/native_" + name)
+        for seed in range(2, 8):
+            arguments = (str(seed), str(amount))
+            yield Test(f"soak native {name} attached, seed {seed}", lambda p=path, a=arguments: run_attached(hyla, p, (), 600, None, a), alone=True)
+            if not name.startswith("attached_"):
+                yield Test(f"soak native {name} managed, seed {seed}", lambda p=path, a=arguments: run_managed(hyla, p, 600, a), alone=True)
 
 
 # --- the server itself ----------------------------------------------------------------------------------------------------

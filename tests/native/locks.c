@@ -208,7 +208,7 @@ static void shared_lock(void)
     hyla_handle_t memobj = HANDLE(hyla_memobj_create(4096));
     struct hyla_map map = {.size = 4096, .protection = HYLA_PROT_READ | HYLA_PROT_WRITE, .flags = HYLA_MAP_SHARED};
     CHECK_IS(hyla_memobj_map(memobj, &map), 0);
-    _Atomic uint32_t *word = (void *)(uintptr_t)map.address, *turn = word + 1;
+    _Atomic uint32_t *word = (void *)(uintptr_t)map.address, *turn = word + 1, *done = word + 2;
     uint64_t *count = (void *)(uintptr_t)(map.address + 64);
     pid_t pid = fork();
     CHECK(pid >= 0);
@@ -218,7 +218,9 @@ static void shared_lock(void)
         ++*count;
         give(word, HYLA_FUTEX_SHARED, self);
     }
-    if (pid == 0) { /* and ends with the lock */
+    if (pid == 0) { /* and ends with the lock, once the parent is through */
+        while (!atomic_load(done))
+            hyla_futex_wait((void *)done, 0, HYLA_FUTEX_SHARED, HYLA_NEVER);
         take(word, HYLA_FUTEX_SHARED, self);
         atomic_store(turn, 1);
         while (!(atomic_load(word) & WAITERS))
@@ -226,6 +228,8 @@ static void shared_lock(void)
         CHECK_IS(hyla_futex_trylock((void *)word, HYLA_FUTEX_SHARED), -EDEADLK);
         _exit(0);
     }
+    atomic_store(done, 1);
+    hyla_futex_wake((void *)done, 1, HYLA_FUTEX_SHARED);
     while (!atomic_load(turn))
         hyla_probe();
     CHECK_IS(hyla_futex_lock((void *)word, HYLA_FUTEX_SHARED, HYLA_NEVER), 0);

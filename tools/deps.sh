@@ -23,6 +23,7 @@ check|less|command -v less|a full-screen program under test
 check|vim-tiny|command -v vim || command -v vim.tiny|a full-screen program under test
 check|libuv1-dev|test -e /usr/include/uv.h|the example of a watcher in a libuv loop
 check|libevent-dev|test -e /usr/include/event2/event.h|the same in a libevent loop
+check|pkg-config|command -v pkg-config|the guide for compatibility layers, followed literally
 check|stress-ng|command -v stress-ng|stressors of system calls
 check|squashfuse|command -v squashfuse|a FUSE file system under test: read-only
 check|squashfs-tools|command -v mksquashfs|makes the image for it

@@ -87,11 +87,26 @@ def run_attached(hyla, path, options, timeout, environment=None, arguments=()):
             raise Failure(f"the server says: {clip(errors.encode())}")
 
 
-def run_managed(hyla, path, timeout, arguments=()):
+def live_at_end(hyla, path, timeout, arguments=()):
+    """Runs it, and says how many objects of the kernel there were when it had ended."""
     with tempfile.TemporaryDirectory(prefix="hyla-native-") as folder:
-        outcome = World(hyla).run([path, *arguments], cwd=folder, timeout=timeout)
-        if outcome.status or outcome.timed_out:
-            raise Failure(f"under hyla run: {outcome.describe()}")
+        outcome = World(hyla).run([path, *arguments], options=["--verbose"], cwd=folder, timeout=timeout)
+    count = re.search(rb"(\d+) objects of the kernel live", outcome.stderr)
+    if outcome.status or outcome.timed_out or not count:
+        raise Failure(f"under hyla run: {outcome.describe()}")
+    return int(count.group(1))
+
+
+def run_managed(hyla, path, timeout, arguments=()):
+    """Ends well, and leaves no more objects than a program that makes a few calls and forks nothing."""
+    live = live_at_end(hyla, path, timeout, arguments)
+    with open(path, "rb") as file:
+        if b"/ld-linux" in file.read(4096): # its libraries are files that the kernel knows at its end
+            return
+    plain = os.path.join(os.path.dirname(os.path.dirname(path)), "tests/native_basic")
+    expected = live_at_end(hyla, plain, 60)
+    if live > expected:
+        raise Failure(f"under hyla run: {live} objects are left instead of {expected}")
 
 
 def tests(build, hyla):

@@ -13,6 +13,8 @@
 #include "kernel/port_internal.h"
 #include "kernel/string.h"
 
+#define WALK_STEPS 32u /* items looked at under one hold of a port's lock */
+
 /* --- items and threads' records ------------------------------------------------------------------------ */
 
 struct port_item *port_item_make(void)
@@ -208,7 +210,7 @@ static struct port *port_make(uint32_t queue_limit)
         return NULL;
     object_init(&port->object, &port_type);
     spinlock_init(&port->lock, RANK_PORT);
-    struct list *lists[] = {&port->items,    &port->blocked,    &port->receivers,  &port->dead_names,
+    struct list *lists[] = {&port->items,    &port->blocked,    &port->receivers,  &port->dead_names, &port->walks,
                             &port->set_link, &port->ready_link, &port->no_senders, &port->death_link};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
         list_init(lists[i]);
@@ -332,44 +334,80 @@ int port_count(struct handle_table *table, handle_t receive, uint64_t *messages,
 
 /* --- revoking ------------------------------------------------------------------------------------------ */
 
-static bool revoke_locked(struct port *port, uint64_t badge, struct list *blocks, uint64_t *rights)
+/* False: there are no rights with that badge. */
+static bool revoke_badge_locked(struct port *port, uint64_t badge, uint64_t *rights)
 {
     struct port_badge *entry = port_badge_find_locked(port, badge);
     if (!entry)
         return false;
     *rights = entry->rights;
     port->badges_revoked += !entry->revoked;
-    entry->revoked = true;
-    LIST_FOR_EACH_SAFE (link, &port->items) {
-        struct port_item *item = LIST_ENTRY(link, struct port_item, link);
-        if (!item->revocable || item->badge != badge)
-            continue;
-        port_item_remove_locked(port, item);
-        if (item->sender)
-            port_sender_fail(item->sender, -EKEYREVOKED);
-        else
-            list_push_back(blocks, &item->link);
-    }
+    entry->revoked = true; /* nothing more comes through them */
     return true;
+}
+
+static void walk_begin_locked(struct port *port, struct port_walk *walk)
+{
+    walk->next = list_empty(&port->items) ? NULL : port->items.next;
+    walk->last = port->items.prev;
+    list_push_back(&port->walks, &walk->link);
+}
+
+static void give_back_locked(struct port *port, struct port_item *item, struct list *blocks)
+{
+    port_item_remove_locked(port, item);
+    if (item->sender)
+        port_sender_fail(item->sender, -EKEYREVOKED);
+    else
+        list_push_back(blocks, &item->link);
+}
+
+/* A bounded number of items, so that the lock is never held for long. False: that was the last step. */
+static bool walk_locked(struct port *port, struct port_walk *walk, uint64_t badge, struct list *blocks)
+{
+    for (uint32_t step = 0; step < WALK_STEPS && walk->next; step++) {
+        struct port_item *item = LIST_ENTRY(walk->next, struct port_item, link);
+        walk->next = walk->next == walk->last ? NULL : item->link.next;
+        if (item->revocable && item->badge == badge)
+            give_back_locked(port, item, blocks);
+    }
+    if (!walk->next)
+        list_remove(&walk->link);
+    return walk->next;
+}
+
+static void bury_blocks(struct list *blocks)
+{
+    struct list *link;
+    while ((link = list_pop_front(blocks))) {
+        struct port_item *block = LIST_ENTRY(link, struct port_item, link);
+        port_message_bury(&block->message);
+        port_item_free(block);
+    }
 }
 
 int64_t port_revoke(struct handle_table *table, handle_t receive, uint64_t badge)
 {
     struct port *port;
-    struct list blocks, *link;
+    struct port_walk walk;
+    struct list blocks;
     uint64_t rights = 0;
-    list_init(&blocks);
     int error = port_get(table, receive, &port);
     if (error)
         return error;
+    list_init(&walk.link);
+    list_init(&blocks);
     spin_lock(&port->lock);
-    revoke_locked(port, badge, &blocks, &rights);
-    spin_unlock(&port->lock);
-    while ((link = list_pop_front(&blocks))) {
-        struct port_item *block = LIST_ENTRY(link, struct port_item, link);
-        port_message_bury(&block->message);
-        port_item_free(block);
+    bool more = revoke_badge_locked(port, badge, &rights);
+    if (more)
+        walk_begin_locked(port, &walk);
+    while (more) {
+        more = walk_locked(port, &walk, badge, &blocks);
+        spin_unlock(&port->lock);
+        bury_blocks(&blocks);
+        spin_lock(&port->lock);
     }
+    spin_unlock(&port->lock);
     object_unref(port);
     return (int64_t)rights;
 }

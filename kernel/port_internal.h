@@ -91,12 +91,20 @@ struct port_notice_request {
     struct port_item *block;
 };
 
+/* Somebody goes through a port's items in steps, and lets go of the lock in between. Under the port's lock. */
+struct port_walk {
+    struct list link;
+    struct list *next; /* the item to be looked at next; NULL: it is at its end */
+    struct list *last; /* the last of those that were there when it began */
+};
+
 struct port {
     struct object object;
     struct spinlock lock; /* RANK_PORT; guards: */
     bool dead;
     struct list items;     /* struct port_item.link, oldest first */
     struct list blocked;   /* struct port_item.blocked_link */
+    struct list walks;     /* struct port_walk.link */
     struct list receivers; /* struct port_thread.receive_link */
     uint32_t item_count;
     uint32_t queued;       /* items that are counted */
@@ -156,6 +164,8 @@ bool port_fits(struct port_thread *receiver, const struct port_message *message)
 void port_hand_over(struct port_thread *receiver, struct port_item *item);
 /* Takes an item off the queue. The port is locked. */
 void port_item_remove_locked(struct port *port, struct port_item *item);
+/* For those who walk: `block` takes the item's place. The port is locked. */
+void port_walks_replace_locked(struct port *port, const struct list *item, struct list *block);
 /* How much all queues together may hold. No lock. */
 void port_queues_measure(void);
 /* One more of those that the limits limit. The port is locked. */

@@ -25,6 +25,7 @@ static bool refill_from_locked(struct port *port, struct port_item *block, struc
         block->badge = item->badge;
         block->counted = block->revocable = true;
         list_insert_between(&block->link, item->link.prev, &item->link);
+        port_walks_replace_locked(port, &item->link, &block->link);
         list_remove(&item->link);
         item->message = empty;
         port_item_count_locked(port, block);

@@ -135,8 +135,30 @@ static void enqueue_locked(struct port *port, struct port_item *item)
     port_ready_locked(port);
 }
 
+void port_walks_replace_locked(struct port *port, const struct list *item, struct list *block)
+{
+    LIST_FOR_EACH (link, &port->walks) {
+        struct port_walk *walk = LIST_ENTRY(link, struct port_walk, link);
+        walk->next = walk->next == item ? block : walk->next;
+        walk->last = walk->last == item ? block : walk->last;
+    }
+}
+
+/* An item leaves. What is to be walked lies between next and last, both included. */
+static void walks_leave_locked(struct port *port, const struct list *item)
+{
+    LIST_FOR_EACH (link, &port->walks) {
+        struct port_walk *walk = LIST_ENTRY(link, struct port_walk, link);
+        if (walk->next == item)
+            walk->next = walk->last == item ? NULL : item->next;
+        else if (walk->last == item)
+            walk->last = item->prev;
+    }
+}
+
 void port_item_remove_locked(struct port *port, struct port_item *item)
 {
+    walks_leave_locked(port, &item->link);
     list_remove(&item->link);
     list_remove(&item->blocked_link);
     port->item_count--;

@@ -194,6 +194,66 @@ SIM_TEST(a_revoked_badge_sends_no_more, .schedules = 6000)
     group_end(&group);
 }
 
+#define LONG_QUEUE 100u
+
+struct drain {
+    struct group *group;
+    struct atomic32 revoked;
+    uint64_t kept; /* words of the badge that stays, in order */
+};
+
+/* Takes messages while the queue is walked, and all that is left afterwards. */
+static void drain(void *argument)
+{
+    struct drain *drain = argument;
+    struct note note;
+    for (;;) {
+        bool revoked = atomic32_load(&drain->revoked);
+        int error = receive_message(&drain->group->server, drain->group->receive[0], PORT_RECEIVE_NONBLOCK, &note);
+        if (error == -EAGAIN && revoked)
+            return;
+        if (error == -EAGAIN) {
+            thread_yield();
+            continue;
+        }
+        SIM_CHECK_EQUAL(error, 0);
+        SIM_CHECK(note.badge == 55 || !revoked);
+        if (note.badge == 55)
+            SIM_CHECK_EQUAL(note.word, drain->kept++);
+    }
+}
+
+static void send_on(void *argument)
+{
+    struct group *group = argument;
+    int error;
+    while ((error = send_word(&group->client, group->send[0], 0)) == 0)
+        ;
+    SIM_CHECK_EQUAL(error, -EKEYREVOKED);
+}
+
+/* Longer than what is looked at under one hold of the lock; one sender is blocked, and gets into the queue when there is room. */
+SIM_TEST(a_long_queue_is_revoked_while_it_is_drained, .schedules = 3000)
+{
+    struct group group;
+    struct sim_thread *threads[2];
+    group_init(&group, LONG_QUEUE);
+    handle_t other = send_right(&group.server, group.receive[0], 55, &group.client);
+    struct drain state = {.group = &group, .revoked = ATOMIC_INIT(0)};
+    for (uint64_t i = 0; i < LONG_QUEUE / 2; i++) {
+        SIM_CHECK_EQUAL(send_word(&group.client, group.send[0], i), 0);
+        SIM_CHECK_EQUAL(send_word(&group.client, other, i), 0);
+    }
+    threads[0] = sim_spawn(send_on, &group);
+    threads[1] = sim_spawn(drain, &state);
+    SIM_CHECK_EQUAL(port_revoke(&group.server, group.receive[0], 0), 1);
+    atomic32_store(&state.revoked, 1);
+    sim_join(threads[0]);
+    sim_join(threads[1]);
+    SIM_CHECK_EQUAL(state.kept, LONG_QUEUE / 2);
+    group_end(&group);
+}
+
 /* --- notifications ------------------------------------------------------------------------------------- */
 
 /* Port 1 tells of port 0, through badge 1. */

@@ -156,7 +156,7 @@ class Bench:
         empty = dict(self.both_worlds([self.native_calls, "call_reply", self.seconds]))
         for world, (large,) in self.both_worlds([self.native_calls, "call_64k", self.seconds]):
             base = copies + empty[world][0]
-            self.show(f"64 KiB by a call, {world} (native: 2 memcpy + call)", base, large, large / base, None)
+            self.show(f"64 KiB by a call, {world} (native: 2 memcpy + call)", base, large, large / base, 1)
         small = dict(self.both_worlds([self.native_calls, "handle_64k", self.seconds]))
         for world, (large,) in self.both_worlds([self.native_calls, "handle_16m", self.seconds]):
             self.show(f"16 MiB by a handle, {world} (native: 64 KiB)", small[world][0], large, large / small[world][0], 1.2)
@@ -164,7 +164,7 @@ class Bench:
     def native_crowd_rows(self, _title):
         few = dict(self.both_worlds([self.native_crowd, "10", self.seconds]))
         for world, (each, share) in self.both_worlds([self.native_crowd, "1000", self.seconds]):
-            self.show(f"1,000 clients, 4 receivers, {world} (native: 10)", few[world][0], each, each / few[world][0], None)
+            self.show(f"1,000 clients, 4 receivers, {world} (native: 10)", few[world][0], each, each / few[world][0], 1.25)
             self.show(f"the slowest of 1,000 clients, {world}: share", None, share * 100, share, None, unit="%")
 
     def blocked_rows(self, _title):
@@ -201,7 +201,7 @@ class Bench:
         rounds = "300" if self.quick else "2000"
         native = self.number([self.latency, "eventfd", rounds])
         for world, (latency,) in self.both_worlds([self.latency, "channel", rounds]):
-            self.show(f"event to epoll's return, {world} (native: eventfd)", native, latency, latency / native, None)
+            self.show(f"event to epoll's return, {world} (native: eventfd)", native, latency, latency / native, 3)
 
     def native_call_rows(self, _title):
         for name, base, title in (("null_call", None, "native call that does nothing"), ("memobj_write", None, "64 bytes into a memobj"),

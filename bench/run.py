@@ -168,7 +168,7 @@ class Bench:
             self.show(f"the slowest of 1,000 clients, {world}: share", None, share * 100, share, None, unit="%")
 
     def blocked_rows(self, _title):
-        count = 2000 if self.quick else 10000
+        count = 10000
         argv = [self.native_crowd, "blocked", str(count)]
         with self.server() as (server, prefix):
             self.blocked_row("attached", count, [*prefix, *argv], server)

@@ -146,6 +146,7 @@ static int64_t make_call(uint64_t number, const uint64_t a[6]);
 static void *fuzz(void *argument)
 {
     struct fuzzer *fuzzer = argument;
+    hyla_set_interruptible(1);
     for (uint64_t i = 0; i < fuzzer->calls; i++) {
         const struct grammar_call *call = &grammar[draw(fuzzer) % CALLS];
         uint64_t arguments[6] = {0};
@@ -186,7 +187,6 @@ static void run(uint64_t seed, uint64_t calls)
     pthread_t threads[3];
     struct sigaction action = {.sa_handler = interrupted};
     CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
-    hyla_set_interruptible(1);
     for (int i = 0; i < 3; i++) {
         fuzzers[i].state = (seed * 3 + (uint64_t)i) * 2654435761u + 88172645463325252ull;
         fuzzers[i].calls = calls;

@@ -32,6 +32,8 @@ struct shared {
     uint64_t looked_up[16];
     bool answer_interrupts; /* with EINTR */
     uint64_t other_file;    /* what "file" is instead of 2 */
+    uint32_t open_flags;
+    uint32_t notify;        /* withdraw the names "dir" and "file" of the root */
     uint32_t valid;         /* seconds that answers are good for */
     char written[64];
 };
@@ -116,7 +118,7 @@ static inline int answer(const struct fuse_in_header *in, const void *body, void
         return sizeof(*attr);
     case FUSE_OPEN:
     case FUSE_OPENDIR:
-        *(struct fuse_open_out *)out = (struct fuse_open_out){.fh = 77, .open_flags = FOPEN_DIRECT_IO};
+        *(struct fuse_open_out *)out = (struct fuse_open_out){.fh = 77, .open_flags = shared->open_flags};
         return sizeof(struct fuse_open_out);
     case FUSE_READ: {
         const struct fuse_read_in *read_in = body;
@@ -154,6 +156,22 @@ static inline int answer(const struct fuse_in_header *in, const void *body, void
     default:
         return -ENOSYS;
     }
+}
+
+static inline void withdraw(const char *name)
+{
+    struct {
+        struct fuse_notify_inval_entry_out head;
+        char name[16];
+    } notice = {.head = {.parent = 1, .namelen = (uint32_t)strlen(name)}};
+    size_t size = sizeof(notice.head) + strlen(name) + 1;
+    char buffer[128];
+    struct fuse_out_header header = {.len = (uint32_t)(sizeof(header) + size), .error = FUSE_NOTIFY_INVAL_ENTRY};
+    strcpy(notice.name, name);
+    memcpy(buffer, &header, sizeof(header));
+    memcpy(buffer + sizeof(header), &notice, size);
+    if (write(fuse_fd, buffer, sizeof(header) + size) < 0)
+        note_result(errno);
 }
 
 /* An answer that is wrong in its form. True: it was given. */
@@ -235,6 +253,11 @@ static inline bool serve_one(void)
         reply(in->unique, size, NULL, 0);
     else if (!lie(in, out, size))
         reply(in->unique, 0, out, (size_t)size);
+    if (shared->notify) {
+        withdraw("dir");
+        withdraw("file");
+        shared->notify = 0;
+    }
     return true;
 }
 

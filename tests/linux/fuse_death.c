@@ -122,6 +122,7 @@ static void interrupted(void)
 {
     fuse_start();
     shared->answer_interrupts = true;
+    shared->open_flags = FOPEN_DIRECT_IO; /* who waits for a cached page waits for it whatever signals come */
     silent_about(FUSE_READ);
     pid_t user = user_start(use_read_interrupted);
     AWAIT(shared->held);

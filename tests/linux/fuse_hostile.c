@@ -143,6 +143,7 @@ int main(void)
 {
     scratch_enter();
     fuse_start();
+    shared->open_flags = FOPEN_DIRECT_IO;
     truth();
     lengths();
     numbers();

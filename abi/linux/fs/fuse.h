@@ -20,6 +20,7 @@
 #include "abi/linux/fs/memfs.h"
 #include "abi/linux/fs/vfs.h"
 #include "abi/linux/gate.h"
+#include "kernel/pager.h"
 
 #define FUSE_BUCKETS 64u
 #define FUSE_PAGES_MAX 32u /* of one request */
@@ -99,6 +100,7 @@ struct fuse_request {
     struct node *node;     /* referenced until the end, with its file system, or NULL */
     struct fs *fs;
     struct file *file;     /* the same, or NULL */
+    struct page_run run;   /* of messages about pages */
     uint64_t answers;      /* the number it goes out with when it is an answer itself; 0: its own */
     void (*done)(struct fuse_request *request);   /* of one that nobody waits for: the end, good or bad */
     void (*orphan)(struct fuse_request *request); /* answered well, but abandoned: undoes what the program did for it */
@@ -121,6 +123,9 @@ struct fuse_node {
     struct fuse_attr attr;
     nanoseconds_t attr_until;
     uint64_t attr_version; /* of conn, when attr was last changed from here */
+    struct list handles;   /* of a regular file: struct fuse_handle.node_link */
+
+    struct atomic_ptr pages; /* of a regular file that was opened with caching: its memobj (fuse_pages.c), set once */
 
     struct gate gate; /* a directory's names; a file's appending writes */
 };
@@ -133,6 +138,9 @@ struct fuse_handle {
     uint32_t open_flags; /* enum fuse_open_result */
     bool nothing;        /* the program knows of no handles: no release */
     bool directory;
+    uint32_t flags;         /* it was opened with */
+    struct list node_link;  /* under conn->table_lock */
+    struct memobj *pages;   /* a user's reference; NULL: not cached */
     struct fuse_request *release; /* ready to be sent */
     struct atomic64 stream_at;    /* of one that only goes forward: where the next transfer begins */
     uint64_t poll_handle;   /* under conn->lock, as poll_link; 0: never polled */
@@ -258,6 +266,23 @@ int64_t fuse_file_write(struct file *file, struct io *io, int64_t *position);
 int fuse_read_directory(struct file *file, int64_t *position, directory_emit *emit, void *context);
 int64_t fuse_ioctl(struct file *file, uint32_t command, uaddr_t argument);
 uint32_t fuse_poll(struct file *file);
+/* --- fuse_pages.c ------------------------------------------------------------------------------------ */
+
+/* The node's memobj, borrowed while the node lives; NULL: none yet. */
+struct memobj *fuse_pages(struct node *node);
+/* A user's reference for a handle that was opened with these enum fuse_open_result; NULL: cannot be cached. */
+struct memobj *fuse_pages_open(struct node *node, uint32_t open_flags);
+void fuse_pages_handle_open(struct node *node, struct fuse_handle *handle);
+void fuse_pages_handle_closed(struct fuse_handle *handle);
+/* The node goes. */
+void fuse_pages_gone(struct fuse_node *fuse);
+/* The program says that the size is this; `contents`: and that they are others. */
+void fuse_pages_changed(struct node *node, uint64_t size, bool contents);
+void fuse_pages_invalidate(struct node *node, uint64_t offset, uint64_t size);
+/* Sends what is dirty in a range of pages; nobody waits (memobj_sync does). */
+void fuse_pages_write_back(struct node *node, uint64_t first, uint64_t end);
+int64_t fuse_pages_read(struct file *file, struct io *io, uint64_t offset);
+
 uint64_t fuse_lock_owner(struct fuse_conn *conn, const void *owner);
 
 #endif

@@ -16,7 +16,7 @@
 /* What this side can do. */
 #define FLAGS_OFFERED                                                                                                  \
     (FUSE_INIT_ASYNC_READ | FUSE_INIT_BIG_WRITES | FUSE_INIT_IOCTL_DIR | FUSE_INIT_NO_OPEN | FUSE_INIT_NO_OPENDIR |    \
-     FUSE_INIT_ABORT_ERROR | FUSE_INIT_MAX_PAGES)
+     FUSE_INIT_ABORT_ERROR | FUSE_INIT_MAX_PAGES | FUSE_INIT_AUTO_INVAL_DATA)
 
 static void conn_destroy(struct object *object)
 {

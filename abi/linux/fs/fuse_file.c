@@ -47,9 +47,18 @@ static const struct file_ops *ops_for(const struct fuse_handle *handle)
 static void handle_free(struct fuse_handle *handle)
 {
     fuse_request_put(handle->release);
+    object_unref(handle->pages);
     kfree(handle->entries);
     object_unref(handle->conn);
     kfree(handle);
+}
+
+/* Where the program does not want every read and write for itself. */
+static void handle_cache(struct fuse_handle *handle, struct node *node)
+{
+    if (handle->directory || (handle->open_flags & (FUSE_OPENED_DIRECT | FUSE_OPENED_STREAM | FUSE_OPENED_NONSEEKABLE)))
+        return;
+    handle->pages = fuse_pages_open(node, handle->nothing ? FUSE_OPENED_KEEP_CACHE : handle->open_flags);
 }
 
 /* opened NULL: the program has no handles. */
@@ -63,7 +72,9 @@ static struct fuse_handle *handle_make(struct node *node, uint32_t flags, const 
     handle->conn = object_ref(conn);
     handle->directory = (node->mode & LINUX_S_IFMT) == LINUX_S_IFDIR;
     handle->nothing = !opened;
+    handle->flags = flags;
     list_init(&handle->poll_link);
+    list_init(&handle->node_link);
     knote_list_init(&handle->knotes);
     if (!opened)
         return handle;
@@ -83,6 +94,9 @@ int fuse_file_made(struct node *node, uint32_t flags, const struct fuse_open_out
     *file = handle ? file_create(ops_for(handle), flags, handle) : NULL;
     if (*file) {
         (*file)->node = object_ref(node);
+        handle_cache(handle, node);
+        if (!handle->directory)
+            fuse_pages_handle_open(node, handle);
         return 0;
     }
     if (handle)
@@ -131,7 +145,14 @@ int fuse_open(struct node *node, uint32_t flags, struct file **file)
 
 /* --- closing ----------------------------------------------------------------------------------------- */
 
-static int fuse_flush(struct file *file, struct process *process)
+static int pages_sync(struct fuse_handle *handle)
+{
+    int error = handle->pages ? memobj_sync(handle->pages, 0, UINT64_MAX) : 0;
+
+    return error == -EINTR ? -ERESTARTNOINTR : error;
+}
+
+static int flush_ask(struct file *file, struct process *process)
 {
     struct fuse_handle *handle = fuse_handle_of(file);
     struct fuse_request *request;
@@ -153,10 +174,23 @@ static int fuse_flush(struct file *file, struct process *process)
     return 0;
 }
 
+/* What a mapping has changed goes first; only a writer's close waits for it. */
+static int fuse_flush(struct file *file, struct process *process)
+{
+    bool waits = file_writable(file) && !thread_killed(thread_current());
+    int error = waits ? pages_sync(fuse_handle_of(file)) : 0, asked = flush_ask(file, process);
+
+    return error == -ERESTARTNOINTR || !error ? asked : error;
+}
+
 static void file_release(struct file *file)
 {
     struct fuse_handle *handle = fuse_handle_of(file);
     struct fuse_request *release = handle->release;
+
+    if (handle->pages && file_writable(file))
+        fuse_pages_write_back(file->node, 0, UINT64_MAX);
+    fuse_pages_handle_closed(handle);
 
     spin_lock(&handle->conn->lock);
     list_remove(&handle->poll_link);
@@ -184,8 +218,11 @@ static int file_sync(struct file *file, bool data_only)
     struct fuse_handle *handle = fuse_handle_of(file);
     uint32_t operation = handle->directory ? FUSE_FSYNCDIR : FUSE_FSYNC;
     struct fuse_request *request;
-    int error = fuse_begin(file->node, operation, sizeof(struct fuse_fsync_in), NULL, 0, 0, &request);
+    int error = pages_sync(handle);
 
+    if (error)
+        return error;
+    error = fuse_begin(file->node, operation, sizeof(struct fuse_fsync_in), NULL, 0, 0, &request);
     if (!error) {
         *(struct fuse_fsync_in *)request->in =
             (struct fuse_fsync_in){.handle = handle->handle, .flags = data_only ? FUSE_FSYNC_DATA_ONLY : 0};
@@ -208,6 +245,7 @@ static int file_allocate(struct file *file, int mode, uint64_t offset, uint64_t 
             .handle = fuse_handle_of(file)->handle, .offset = offset, .length = size, .mode = (uint32_t)mode};
         error = fuse_call_put(request);
         fuse_attr_wrote(file->node, error || (mode & FALLOCATE_KEEP_SIZE) ? 0 : offset + size);
+        fuse_pages_invalidate(file->node, offset, size);
     }
     return error == -ENOSYS ? -EOPNOTSUPP : error;
 }

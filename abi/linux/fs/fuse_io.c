@@ -50,6 +50,11 @@ int64_t fuse_file_read(struct file *file, struct io *io, int64_t *position)
     int64_t done = 0, part = 1;
     bool end = false;
 
+    if (handle->pages && position) {
+        done = fuse_pages_read(file, io, start);
+        *position += done > 0 ? done : 0;
+        return done;
+    }
     while (io_left(io) && !end && part > 0) {
         if (start + (uint64_t)done > INT64_MAX)
             break;
@@ -64,6 +69,15 @@ int64_t fuse_file_read(struct file *file, struct io *io, int64_t *position)
 }
 
 /* --- writing ----------------------------------------------------------------------------------------- */
+
+/* What the program has taken, into the pages that are there. */
+static void wrote_through(struct file *file, uint64_t offset, const void *data, size_t size)
+{
+    struct memobj *pages = fuse_handle_of(file)->pages;
+
+    if (!pages || pager_update(pages, offset, data, size))
+        fuse_pages_invalidate(file->node, offset, size);
+}
 
 /* One message's worth: bytes the program took, *end when that is less than it was given. */
 static int64_t write_part(struct file *file, struct io *io, uint64_t offset, bool *end)
@@ -88,6 +102,8 @@ static int64_t write_part(struct file *file, struct io *io, uint64_t offset, boo
         *end |= taken < got;
         result = taken > got ? -EIO : (int64_t)taken;
     }
+    if (result > 0)
+        wrote_through(file, offset, (const uint8_t *)request->in + head, (size_t)result);
     fuse_request_put(request);
     return result;
 }

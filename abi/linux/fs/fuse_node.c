@@ -91,6 +91,7 @@ static struct node *make_node(struct fs *fs, struct fuse_conn *conn, uint64_t no
     fuse->generation = generation;
     list_init(&fuse->table_link);
     list_init(&fuse->forget_link);
+    list_init(&fuse->handles);
     gate_init(&fuse->gate);
     node->flags |= NODE_NO_CACHE | NODE_SAME_NODE | NODE_TIMED;
     if (type_of(mode) == LINUX_S_IFDIR)
@@ -131,6 +132,7 @@ static void node_release(struct node *node)
     spin_lock(&conn->table_lock);
     list_remove(&fuse->table_link);
     spin_unlock(&conn->table_lock);
+    fuse_pages_gone(fuse);
     fuse->conn = NULL;
     fuse->node = NULL;
     forget(conn, fuse);
@@ -227,14 +229,18 @@ int fuse_attr_take(struct node *node, const struct fuse_attr *attr, nanoseconds_
     struct fuse_conn *conn = fuse->conn;
 
     spin_lock(&conn->table_lock);
+    bool taken = false, other_time = fuse->attr.mtime != attr->mtime || fuse->attr.mtime_ns != attr->mtime_ns;
     if (!fuse_attr_possible(attr) || type_of(attr->mode) != type_of(node->mode))
         fuse->bad = true;
     else if (fuse->attr_version <= version) {
         fuse->attr = *attr;
         fuse->attr_until = until;
+        taken = true;
     }
     bool bad = fuse->bad;
     spin_unlock(&conn->table_lock);
+    if (taken)
+        fuse_pages_changed(node, attr->size, other_time && (conn->flags & FUSE_INIT_AUTO_INVAL_DATA));
     return bad ? -EIO : 0;
 }
 

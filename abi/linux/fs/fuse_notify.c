@@ -29,6 +29,8 @@ static int notify_inode(struct fuse_conn *conn, struct io *io, size_t left)
     if (!node)
         return -ENOENT;
     fuse_attr_expire(node);
+    if (head.offset >= 0)
+        fuse_pages_invalidate(node, (uint64_t)head.offset, head.length > 0 ? (uint64_t)head.length : UINT64_MAX);
     object_unref(node);
     return 0;
 }
@@ -90,7 +92,7 @@ static int notify_poll(struct fuse_conn *conn, struct io *io, size_t left)
     return 0;
 }
 
-/* Nothing is cached of a file's contents, so there is nowhere to store them: the next read asks. */
+/* New contents. They are not kept: what is cached there is dropped, and the next read asks. */
 static int notify_store(struct fuse_conn *conn, struct io *io, size_t left)
 {
     struct fuse_notify_store head;
@@ -103,11 +105,12 @@ static int notify_store(struct fuse_conn *conn, struct io *io, size_t left)
     if (!node)
         return -ENOENT;
     fuse_attr_expire(node);
+    fuse_pages_invalidate(node, head.offset, head.size);
     object_unref(node);
     return 0;
 }
 
-/* Asks what is cached of a file: nothing is, which a message of its own says. */
+/* Asks what is cached of a file. It is free to be nothing, which a message of its own says. */
 static int notify_retrieve(struct fuse_conn *conn, struct io *io, size_t left)
 {
     struct fuse_notify_retrieve head;

@@ -18,6 +18,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,8 +30,7 @@ static mode_t user_umask; /* the program's; the server itself has none, so that 
 
 static void on_first_exited(int32_t wait_status) { host_stop(wait_status & 0xffff); }
 
-/* Where the program starts. Static memory. */
-static const char *start_directory(void)
+const char *run_start_directory(void)
 {
     static char here[PATH_MAX];
     if (options.cwd)
@@ -65,9 +65,14 @@ static int hold_streams(void)
 }
 
 /* Standard streams: the console for those that are a terminal, the host's files else, closed when closed there. */
-static int open_streams(struct process_start *start)
+static struct process_start streams; /* of which only tty and stdio count */
+
+struct file *run_stream(int fd) { return streams.stdio[fd] ? object_ref(streams.stdio[fd]) : NULL; }
+
+static int open_streams(void)
 {
     static const int fds[] = {0, 1, 2};
+    struct process_start *start = &streams;
     int error = 0;
     start->tty = stdio_console_open(fds, 3, &error);
     if (!start->tty && error != -ENOTTY)
@@ -105,8 +110,9 @@ static int start_program(const char *cwd)
         .memory_limit = options.memory, .process_limit = options.processes, .hostname = options.hostname,
     };
     set_groups(&start);
-    code = open_streams(&start);
-    int error = code ? 0 : process_start_first(&start);
+    start.tty = streams.tty;
+    memcpy(start.stdio, streams.stdio, sizeof start.stdio);
+    int error = process_start_first(&start);
     if (error) {
         stdio_console_close();
         code = run_program_failed(path, cwd, error);
@@ -118,10 +124,12 @@ static int start_program(const char *cwd)
 static void start_guest(void *argument)
 {
     (void)argument;
-    const char *cwd = start_directory();
+    const char *cwd = run_start_directory();
     process_first_exited = on_first_exited;
     native_calls_register();
     int code = run_report_enable(&options);
+    if (!code)
+        code = open_streams();
     if (!code)
         code = run_tree_build(&options);
     if (!code)

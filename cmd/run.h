@@ -3,6 +3,7 @@
  *
  *   run_options.c   argv to struct run_options
  *   run_mount.c     --bind, --rw and --mount
+ *   run_serve.c     file systems that programs in the sandbox serve
  *   run_tree.c      the guest's tree of files
  *   run_program.c   finding the program; why one cannot run
  *   run_signals.c   the host's signals to the guest; dying as the guest did
@@ -16,12 +17,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum run_mount_type { RUN_MOUNT_BIND /* a piece of the host's tree */ };
+enum run_mount_type { RUN_MOUNT_BIND /* a piece of the host's tree */, RUN_MOUNT_FUSE /* what a program in the sandbox serves */ };
 
 /* Something that is shown to the guest besides its root. */
 struct run_mount {
     enum run_mount_type type;
     char *source;      /* on the host */
+    char *program;     /* its command line, without the destination */
     char *destination; /* in the guest, absolute */
     bool read_only;
 };
@@ -55,6 +57,13 @@ void run_help(void);
 int run_mount_bind(struct run_options *options, const char *text);
 int run_mount_writable(struct run_options *options, const char *path);
 int run_mount_parse(struct run_options *options, const char *text);
+
+/* Where the guest's program starts. Static memory. */
+const char *run_start_directory(void);
+/* One of the program's standard streams, referenced; NULL: closed. Before the program starts. */
+struct file *run_stream(int fd);
+/* type=fuse: starts the program and waits for its mount. On a kernel thread. 0, or the exit code after a complaint. */
+int run_serve(const struct run_options *options, const struct run_mount *mount);
 
 /* Builds the guest's mounts. On a kernel thread. 0, or the exit code after a complaint. */
 int run_tree_build(const struct run_options *options);

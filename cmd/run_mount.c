@@ -70,7 +70,7 @@ int run_mount_writable(struct run_options *options, const char *path)
 
 /* --- --mount ----------------------------------------------------------------------------------------- */
 
-enum mount_key { KEY_TYPE = 1, KEY_SOURCE = 2, KEY_DESTINATION = 4, KEY_READ_ONLY = 8 };
+enum mount_key { KEY_TYPE = 1, KEY_SOURCE = 2, KEY_DESTINATION = 4, KEY_READ_ONLY = 8, KEY_PROGRAM = 16 };
 
 static const struct {
     const char *name;
@@ -78,7 +78,7 @@ static const struct {
     bool flag; /* takes no value */
 } keys[] = {
     {"type", KEY_TYPE, false},       {"src", KEY_SOURCE, false},      {"source", KEY_SOURCE, false}, {"dst", KEY_DESTINATION, false},
-    {"target", KEY_DESTINATION, false}, {"ro", KEY_READ_ONLY, true},
+    {"target", KEY_DESTINATION, false}, {"ro", KEY_READ_ONLY, true}, {"prog", KEY_PROGRAM, false},
 };
 
 struct mount_type {
@@ -97,6 +97,8 @@ static int check_bind(const struct run_mount *mount)
 static const struct mount_type types[] = {
     {"bind", RUN_MOUNT_BIND, KEY_SOURCE | KEY_DESTINATION | KEY_READ_ONLY, KEY_SOURCE | KEY_DESTINATION,
      "it takes src=PATH,dst=DIR[,ro]", check_bind},
+    {"fuse", RUN_MOUNT_FUSE, KEY_PROGRAM | KEY_DESTINATION, KEY_PROGRAM | KEY_DESTINATION,
+     "it takes prog=\"COMMAND LINE\",dst=DIR", NULL},
     {NULL, 0, 0, 0, NULL, NULL},
 };
 
@@ -135,6 +137,8 @@ static void word_store(struct mount_words *words, enum mount_key key, char *valu
         words->mount.source = value;
     if (key == KEY_DESTINATION)
         words->mount.destination = value;
+    if (key == KEY_PROGRAM)
+        words->mount.program = value;
     if (key == KEY_READ_ONLY)
         words->mount.read_only = true;
 }

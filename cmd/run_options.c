@@ -57,6 +57,7 @@ void run_help(void)
          "  --rootfs DIR         use DIR as the root of its files\n"
          "  --bind SRC:DST[:ro]  show the host's SRC at DST, writable unless :ro\n"
          "  --mount type=TYPE,…  show something else: type=bind,src=PATH,dst=DIR[,ro]\n"
+         "                       type=fuse,prog=\"squashfuse IMAGE\",dst=DIR\n"
          "  --rw PATH            let it really change the host's PATH\n"
          "  --cwd DIR            start in DIR (default: where you are, or / with --rootfs)\n"
          "Program:\n"

@@ -67,11 +67,13 @@ static int mount_host(const struct run_mount *mount)
     return error ? complain_code("cannot mount at", mount->destination, error) : 0;
 }
 
-static int mount_given(const struct run_mount *mount)
+static int mount_given(const struct run_options *options, const struct run_mount *mount)
 {
     switch (mount->type) {
     case RUN_MOUNT_BIND:
         return mount_host(mount);
+    case RUN_MOUNT_FUSE:
+        return run_serve(options, mount);
     }
     return EXIT_HYLA;
 }
@@ -86,6 +88,6 @@ int run_tree_build(const struct run_options *options)
     if (!code)
         code = mount_own("/dev/shm", create_shared_memory());
     for (size_t i = 0; !code && i < options->mount_count; i++)
-        code = mount_given(&options->mounts[i]);
+        code = mount_given(options, &options->mounts[i]);
     return code;
 }

@@ -33,6 +33,7 @@ check|fuse-zip|command -v fuse-zip|a FUSE file system under test: an archive tha
 check|zip|command -v zip|makes the archive for it
 check|unzip|command -v unzip|and looks at what became of it
 check|unionfs-fuse|command -v unionfs|a FUSE file system under test: two folders over each other
+check|libfuse3-dev|test -e /usr/include/fuse3/fuse.h|its example programs are FUSE file systems under test
 check|fuse3|command -v fusermount3|mounting and unmounting FUSE file systems without privilege
 check|make|command -v make|a program under test
 check|clang|command -v clang || command -v clang-14|the second compiler, and sanitizers

@@ -1,5 +1,5 @@
 /*
- * The first process: what `hyla run` and `hyla boot` start, pid 1.
+ * The first process: what `hyla run` and `hyla boot` start, pid 1. And programs that serve it (file systems), which are there before.
  *
  * It is made on a kernel-only thread, which has no process of its own to open files as. So while it works, that
  * thread goes by the new process's identity (thread->abi names the new lthread): paths, permissions and limits are
@@ -141,13 +141,26 @@ static int make_user_side(struct lthread *thread, struct exec_image *image)
     return 0;
 }
 
-static int enter_tree(const struct process_start *start, struct lthread *thread)
+/* Pid 1 is the first process's, also when servers come before it. */
+static int32_t reserve_pid(bool server)
+{
+    static int32_t first_pid;
+
+    if (server && !first_pid)
+        first_pid = id_reserve();
+    if (first_pid < 0 || server || !first_pid)
+        return first_pid < 0 ? first_pid : id_reserve();
+    return first_pid;
+}
+
+static int enter_tree(const struct process_start *start, struct lthread *thread, bool server)
 {
     struct process *process = thread->process;
-    int32_t pid = id_reserve();
+    int32_t pid = reserve_pid(server);
 
     if (pid < 0)
         return pid;
+    process->server = server;
     process->pid = thread->tid = pid;
     process->did_exec = true;
     mutex_lock(&process_tree_lock);
@@ -157,7 +170,8 @@ static int enter_tree(const struct process_start *start, struct lthread *thread)
     process_enter_tree_locked(process, NULL);
     if (start->tty)
         tty_take_locked(start->tty, process);
-    process_first = object_ref(process);
+    if (!server)
+        process_first = object_ref(process);
     id_set_thread(pid, thread);
     thread_signals_init(thread, NULL, false);
     process_publish_ids(process);
@@ -187,7 +201,16 @@ static void undo(struct lthread *thread)
     object_unref(thread);
 }
 
-int process_start_first(const struct process_start *start)
+static void init_once(void)
+{
+    static bool done;
+
+    if (!done)
+        linux_abi_init();
+    done = true;
+}
+
+static int start_process(const struct process_start *start, bool server, struct process **process)
 {
     struct lthread *thread = NULL;
     struct exec_image *image = kzalloc(sizeof *image);
@@ -196,7 +219,7 @@ int process_start_first(const struct process_start *start)
         object_unref(start->tty);
         return install_stdio(NULL, start->stdio);
     }
-    linux_abi_init();
+    init_once();
     set_limits(start);
     exec_args_init(&image->args, first_limits[LINUX_RLIMIT_STACK].current);
     image->stack_limit = first_limits[LINUX_RLIMIT_STACK].current;
@@ -211,7 +234,7 @@ int process_start_first(const struct process_start *start)
     if (!error)
         error = make_user_side(thread, image);
     if (!error)
-        error = enter_tree(start, thread);
+        error = enter_tree(start, thread, server);
     exec_image_done(image);
     kfree(image);
     object_unref(start->tty);
@@ -219,8 +242,14 @@ int process_start_first(const struct process_start *start)
         undo(thread);
         return error;
     }
+    if (process)
+        *process = object_ref(thread->process);
     body_user_start(thread->thread);
     signal_thread_started(thread);
     object_unref(thread);
     return 0;
 }
+
+int process_start_first(const struct process_start *start) { return start_process(start, false, NULL); }
+
+int process_start_server(const struct process_start *start, struct process **process) { return start_process(start, true, process); }

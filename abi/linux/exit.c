@@ -179,6 +179,8 @@ static void end_process(struct lthread *self, struct process *process)
     if (process->sid == process->pid)
         tty_session_leader_exit(process);
     process_release_resources(process);
+    if (process == process_first)
+        process_first_ends();
     process->exit_uid = self->cred->uid;
     body_user_exit(memory_is_own(process));
     left(process);

@@ -37,6 +37,7 @@ struct file_ops {
     int64_t (*write)(struct file *file, struct io *io, int64_t *position);
     /* -ESPIPE when NULL. */
     int64_t (*seek)(struct file *file, int64_t offset, int whence);
+    bool messages; /* one read or write is one message: splice keeps them whole */
     bool seek_to_nowhere; /* a stream, whose lseek all the same succeeds and answers 0 */
     /* event_bits that are true now. NULL: always READ and WRITE. */
     uint32_t (*poll)(struct file *file);

@@ -17,6 +17,7 @@ uint32_t process_count;
 struct process *process_first;
 bool process_first_dying;
 void (*process_first_exited)(int32_t wait_status);
+void (*process_first_ending)(void);
 
 static void process_destroy(struct object *object)
 {

@@ -122,6 +122,7 @@ struct process {
     bool stop_reported, continue_reported, was_continued;
     bool child_subreaper;
     bool did_exec;
+    bool server; /* or a child of one: process_start_server */
     int32_t exit_signal;        /* what the parent gets, SIGCHLD usually */
     int32_t parent_death_signal;
     struct tty *tty;            /* the session's controlling terminal: referenced */
@@ -219,6 +220,15 @@ struct process_start {
 };
 /* Runs on a kernel-only thread. 0, or the error execve would have given. */
 int process_start_first(const struct process_start *start);
+/*
+ * Starts a program that serves the first one, before it: nobody's child, not pid 1. When the first process ends, it is not killed with the
+ * others: it, and what it started, has ten seconds after process_first_ending to end by itself. *process: a reference.
+ */
+int process_start_server(const struct process_start *start, struct process **process);
+/* Its wait status when it has ended, else -1. */
+int32_t process_ended(struct process *process);
+/* When pid 1 has ended, on its last thread: tells the servers to end. Set by the command, or NULL. */
+extern void (*process_first_ending)(void);
 /* Called by the ABI in any thread when pid 1 has ended and every process is gone; set by the command. */
 extern void (*process_first_exited)(int32_t wait_status);
 /* The command asks for a signal to the first process (forwarded from the host). */

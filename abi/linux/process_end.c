@@ -13,6 +13,7 @@
 #include "kernel/async.h"
 
 #define NS_PER_TICK 10000000
+#define SERVERS_WAIT_NS ((nanoseconds_t)10 * 1000000000u)
 
 static void fill_child_info(struct process *child, int code, int status, struct linux_siginfo *info)
 {
@@ -171,6 +172,66 @@ static void first_has_died_locked(void)
         process_kill(LIST_ENTRY(node, struct process, all_link), LINUX_SIGKILL);
 }
 
+static struct waitq server_ends = WAITQ_INIT(server_ends);
+
+static bool servers_live(void)
+{
+    bool live = false;
+
+    mutex_lock(&process_tree_lock);
+    LIST_FOR_EACH(node, &process_all)
+    {
+        struct process *process = LIST_ENTRY(node, struct process, all_link);
+        live |= process->server && living(process);
+    }
+    mutex_unlock(&process_tree_lock);
+    return live;
+}
+
+/* Their files may be closed long before they have ended, so it is the processes that count. */
+static void servers_wait(nanoseconds_t deadline)
+{
+    int error = 0;
+
+    while (!error && servers_live()) {
+        struct waiter waiter;
+
+        waiter_init(&waiter);
+        spin_lock(&server_ends.lock);
+        waitq_enqueue_locked(&server_ends, &waiter);
+        spin_unlock(&server_ends.lock);
+        if (!servers_live())
+            waiter_abandon(&waiter);
+        else
+            error = waiter_wait(&waiter, deadline, WAIT_UNINTERRUPTIBLE);
+    }
+}
+
+void process_first_ends(void)
+{
+    if (!process_first_ending)
+        return;
+    mutex_lock(&process_tree_lock);
+    process_first_dying = true;
+    LIST_FOR_EACH(node, &process_all)
+    {
+        struct process *process = LIST_ENTRY(node, struct process, all_link);
+        if (process != process_first && !process->server)
+            process_kill(process, LINUX_SIGKILL);
+    }
+    mutex_unlock(&process_tree_lock);
+    process_first_ending();
+    servers_wait(body_now() + SERVERS_WAIT_NS);
+}
+
+int32_t process_ended(struct process *process)
+{
+    mutex_lock(&process_tree_lock);
+    int32_t status = process->state >= PROCESS_ZOMBIE ? process->exit_status : -1;
+    mutex_unlock(&process_tree_lock);
+    return status;
+}
+
 static void report_end(struct async_work *work)
 {
     int32_t status = process_first->exit_status;
@@ -206,7 +267,10 @@ void process_become_zombie(struct process *process)
     if (tied)
         check_group_locked(pgid);
     bool over = process_first_dying && process_count == 0;
+    bool server = process->server;
     mutex_unlock(&process_tree_lock);
+    if (server)
+        waitq_wake_all(&server_ends);
     if (over)
         report_end_soon();
 }

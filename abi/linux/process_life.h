@@ -63,6 +63,8 @@ void process_set_group_locked(struct process *process, int32_t pgid, int32_t sid
 struct process *process_group_member_locked(int32_t pgid);
 /* Processes in the tree. Under the tree lock. */
 extern uint32_t process_count;
+/* On the first process's last thread, when its files are closed: those it served itself with may end well. */
+void process_first_ends(void);
 extern struct process *process_first; /* pid 1, referenced until all is over */
 extern bool process_first_dying;      /* nothing may be started any more. Under the tree lock */
 /* A reference to the process's mm, or NULL when it has none any more. */

@@ -1,6 +1,7 @@
 /*
  * splice, tee, vmsplice. Bytes are copied (whole pages move only between two pipes): what counts here is
- * which bytes go where, and that none is lost or doubled when the other side blocks or fails half-way.
+ * which bytes go where, and that none is lost or doubled when the other side blocks or fails half-way. A file whose reads and
+ * writes are messages (/dev/fuse) gets and gives them whole.
  *
  * Between a pipe and another file the pipe's end is claimed: its mutex is dropped while the other file reads
  * or writes, and nobody else touches that end meanwhile. Between two pipes both mutexes are held, and all
@@ -113,6 +114,88 @@ static int64_t file_to_pipe(struct pipe *pipe, struct file *in, int64_t *positio
     if (moved == -EPIPE)
         pipe_send_sigpipe();
     return total ? total : moved;
+}
+
+/* --- whole messages ---------------------------------------------------------------------------------- */
+
+#define MESSAGE_MAX ((size_t)2 << 20)
+
+/* A message into pages of the pipe, which is claimed and not full. What it has no room for is lost: -EIO. */
+static int64_t message_push_locked(struct pipe *pipe, const uint8_t *message, size_t size)
+{
+    for (size_t done = 0, part; done < size; done += part) {
+        uint8_t *page = pipe_full(pipe) ? NULL : pipe_page_get_locked(pipe);
+
+        if (!page)
+            return -EIO;
+        part = min_u64(size - done, PAGE_SIZE);
+        memcpy(page, message + done, part);
+        pipe_push_locked(pipe, page, part, 0);
+    }
+    pipe_announce_locked(pipe, READ_EVENTS);
+    return (int64_t)size;
+}
+
+static int64_t message_read(struct pipe *pipe, struct file *in, uint8_t *message, size_t size, bool nonblock)
+{
+    struct io io;
+    int64_t moved;
+
+    pipe_lock(pipe);
+    moved = pipe_wait_writable_locked(pipe, nonblock);
+    if (moved > 0) {
+        pipe->write_claimed = true;
+        mutex_unlock(&pipe->mutex);
+        io_init_kernel(&io, message, size);
+        moved = in->ops->read(in, &io, NULL); /* waits as the file's own flags say */
+        mutex_lock(&pipe->mutex);
+        if (moved > 0)
+            moved = pipe->readers ? message_push_locked(pipe, message, (size_t)moved) : -EPIPE;
+        pipe->write_claimed = false;
+    }
+    pipe_unlock(pipe);
+    return moved;
+}
+
+/* What was asked for, out of the pipe, as one message. */
+static int64_t message_write(struct pipe *pipe, struct file *out, uint8_t *message, size_t size, bool nonblock)
+{
+    struct io io;
+    size_t got = 0;
+    int64_t moved;
+
+    pipe_lock(pipe);
+    moved = pipe_wait_readable_locked(pipe, nonblock);
+    while (moved > 0 && got < size && !pipe_empty(pipe)) {
+        struct pipe_slot *slot = pipe_slot_at(pipe, pipe->tail);
+        size_t part = min_u64(size - got, slot->length);
+
+        memcpy(message + got, slot->page + slot->offset, part);
+        pipe_consume_locked(pipe, part);
+        got += part;
+    }
+    if (got)
+        pipe_announce_locked(pipe, WRITE_EVENTS);
+    pipe_unlock(pipe);
+    if (!got)
+        return moved;
+    io_init_kernel(&io, message, got);
+    return out->ops->write(out, &io, NULL);
+}
+
+static int64_t message_splice(struct pipe *pipe, struct file *other, size_t size, bool nonblock, bool reading)
+{
+    uint8_t *message = kalloc(min_u64(size, MESSAGE_MAX));
+    int64_t moved;
+
+    if (!message)
+        return -ENOMEM;
+    size = min_u64(size, MESSAGE_MAX);
+    moved = reading ? message_read(pipe, other, message, size, nonblock) : message_write(pipe, other, message, size, nonblock);
+    kfree(message);
+    if (moved == -EPIPE)
+        pipe_send_sigpipe();
+    return moved;
 }
 
 /* --- pipe to pipe ------------------------------------------------------------------------------------ */
@@ -281,6 +364,8 @@ static int64_t splice_with_file(struct pipe *pipe, struct file *other, uaddr_t o
         return -EINVAL;
     if (!reading && (atomic32_load_relaxed(&other->flags) & LINUX_O_APPEND))
         return -EINVAL;
+    if (other->ops->messages)
+        return offset ? -ESPIPE : message_splice(pipe, other, size, nonblock, reading);
     result = side_begin(&side, other, offset);
     if (result)
         return result;

@@ -110,6 +110,7 @@ complaint("mount_key_twice", ["run", "--mount", "type=bind,src=/etc,src=/usr,dst
 complaint("mount_flag_with_value", ["run", "--mount", "type=bind,src=/etc,dst=/mnt,ro=1", "true"], r"ro.*no value")
 complaint("mount_open_quote", ["run", "--mount", 'type=bind,src="/etc,dst=/mnt', "true"], r"quote")
 complaint("mount_relative", ["run", "--mount", "type=bind,src=/etc,dst=mnt", "true"], r"absolute")
+complaint("mount_fuse_without_program", ["run", "--mount", "type=fuse,dst=/mnt", "true"], r"prog=")
 complaint("bind_of_nothing", ["run", "--bind", "/no/such:/mnt", "true"], r"/no/such.*No such file")
 complaint("rw_of_nothing", ["run", "--rw", "/no/such", "true"], r"/no/such.*No such file")
 complaint("rootfs_missing", ["run", "--rootfs", "/no/such", "true"], r"/no/such.*No such file")
@@ -348,6 +349,46 @@ def mount_binds_with_commas(c):
         out.write("bound\n")
     quoted = odd.replace('"', '\\"')
     want(c.hyla_run("run", "--mount", f'type=bind,src="{quoted}",dst=/mnt,ro', "cat", "/mnt/inside"), 0, b"bound\n")
+
+
+@test
+def mount_serves_a_program(c):
+    """A FUSE server is there before the guest's program, outlives it, and writes what it has to."""
+    for program in ("bindfs", "fuse-zip", "zip", "unzip"):
+        if not shutil.which(program):
+            raise Skip("not installed: " + program)
+    c.file("inside", b"served\n")
+    served = f'type=fuse,prog="bindfs {c.folder}",dst=/mnt/served'
+    want(c.hyla_run("run", "--mount", served, "dash", "-c", "cat /mnt/served/inside; echo $$"), 0, b"served\n1\n")
+    subprocess.run(["zip", "-q", "archive.zip", "inside"], cwd=c.folder, check=True)
+    archive = os.path.join(c.folder, "archive.zip")
+    served = f'type=fuse,prog="fuse-zip {archive}",dst=/mnt/zip'
+    want(c.hyla_run("run", "--rw", c.folder, "--mount", served, "dash", "-c", "sleep 100 & cat /mnt/zip/inside; echo new >/mnt/zip/new; cd /mnt/zip"), 0, b"served\n")
+    new = subprocess.run(["unzip", "-p", archive, "new"], stdout=subprocess.PIPE, check=True)
+    if new.stdout != b"new\n":
+        raise Failure(f"the archive was not written: {new.stdout!r}")
+
+
+@test
+def fuse_without_privilege(c):
+    """Somebody else than root mounts by fusermount3, which is set-user-ID and hands the device over a socket."""
+    for program in ("bindfs", "fusermount3"):
+        if not shutil.which(program):
+            raise Skip("not installed: " + program)
+    script = """mkdir /tmp/lower /tmp/upper; echo mine >/tmp/lower/f; bindfs -f --no-allow-other /tmp/lower /tmp/upper & server=$!
+        until grep -q ' /tmp/upper fuse' /proc/mounts; do sleep 0.02; done
+        grep -o 'nosuid,nodev,user_id=65534' /proc/mounts; cat /tmp/upper/f; fusermount3 -u /tmp/upper && wait $server; echo $?; ls /tmp/upper"""
+    want(c.hyla_run("run", "--user", "65534", "dash", "-c", script), 0, b"nosuid,nodev,user_id=65534\nmine\n0\n")
+
+
+@test
+def mount_without_its_program(c):
+    missing = c.hyla_run("run", "--mount", "type=fuse,prog=no-such-program,dst=/mnt/x", "true")
+    if missing.status != 127 or b"no-such-program" not in missing.stderr:
+        raise Failure(missing.describe())
+    ended = c.hyla_run("run", "--mount", "type=fuse,prog=false,dst=/mnt/x", "true")
+    if ended.status != 125 or b"ended with status 1" not in ended.stderr:
+        raise Failure(ended.describe())
 
 
 @test

@@ -228,6 +228,16 @@ struct file_time wall_time(void);
 /* Both take over the reference on fs when they succeed. mount_root comes first. */
 int mount_root(struct fs *fs);
 int mount_at(const char *destination, struct fs *fs);
+/* Makes what is missing of a directory's name; *mount: what it is in now, referenced. */
+struct mount;
+int mount_place(const char *destination, struct mount **mount);
+/*
+ * Waits until another mount than `before` is there: a reference in *mount. -ECHILD: the process, which was to mount, has ended instead.
+ * Uninterruptible: for a kernel-only thread.
+ */
+int mount_wait(const char *destination, struct mount *before, struct process *process, struct mount **mount);
+/* Takes the mount away, used or not, if it is still there. Takes over the reference. */
+void mount_end(struct mount *mount);
 /* Bind of a single host file or directory is a hostfs (or an overlay of one). For /proc/mounts: */
 int mounts_show(char *buffer, size_t size);
 int mounts_show_info(char *buffer, size_t size); /* mountinfo */

@@ -123,6 +123,9 @@ struct fuse_node {
     struct fuse_attr attr;
     nanoseconds_t attr_until;
     uint64_t attr_version; /* of conn, when attr was last changed from here */
+    struct list primed;    /* of a directory: fuse_primed.c */
+    uint32_t primed_count;
+    bool advised;          /* names of the directory were looked up since its entries were last read */
     struct list handles;   /* of a regular file: struct fuse_handle.node_link */
 
     struct atomic_ptr pages; /* of a regular file that was opened with caching: its memobj (fuse_pages.c), set once */
@@ -152,6 +155,7 @@ struct fuse_handle {
     /* a directory's entries that were read ahead; under the file's position gate */
     uint8_t *entries;
     uint32_t entries_size, entries_at;
+    bool entries_plus;    /* they came with what they are */
     int64_t entries_next; /* the cookie that goes on at entries_at */
 };
 
@@ -266,6 +270,14 @@ int64_t fuse_file_write(struct file *file, struct io *io, int64_t *position);
 int fuse_read_directory(struct file *file, int64_t *position, directory_emit *emit, void *context);
 int64_t fuse_ioctl(struct file *file, uint32_t command, uaddr_t argument);
 uint32_t fuse_poll(struct file *file);
+/* --- fuse_primed.c ----------------------------------------------------------------------------------- */
+
+/* Remembers a name for one lookup; takes over the reference on node. */
+void fuse_prime(struct node *dir, const char *name, size_t length, struct node *node, nanoseconds_t until, uint32_t generation);
+/* A reference in *node, and dir->answer_until, when the name is remembered and still good. */
+bool fuse_primed_take(struct node *dir, const char *name, size_t length, struct node **node);
+void fuse_primed_drop(struct fuse_node *fuse);
+
 /* --- fuse_pages.c ------------------------------------------------------------------------------------ */
 
 /* The node's memobj, borrowed while the node lives; NULL: none yet. */

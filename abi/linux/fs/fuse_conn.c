@@ -15,8 +15,9 @@
 
 /* What this side can do. */
 #define FLAGS_OFFERED                                                                                                  \
-    (FUSE_INIT_ASYNC_READ | FUSE_INIT_BIG_WRITES | FUSE_INIT_IOCTL_DIR | FUSE_INIT_NO_OPEN | FUSE_INIT_NO_OPENDIR |    \
-     FUSE_INIT_ABORT_ERROR | FUSE_INIT_MAX_PAGES | FUSE_INIT_AUTO_INVAL_DATA)
+    (FUSE_INIT_ASYNC_READ | FUSE_INIT_BIG_WRITES | FUSE_INIT_SPLICE | FUSE_INIT_IOCTL_DIR | FUSE_INIT_NO_OPEN | FUSE_INIT_NO_OPENDIR |    \
+     FUSE_INIT_ABORT_ERROR | FUSE_INIT_MAX_PAGES | FUSE_INIT_AUTO_INVAL_DATA |    \
+     FUSE_INIT_READDIRPLUS | FUSE_INIT_READDIRPLUS_AUTO)
 
 static void conn_destroy(struct object *object)
 {

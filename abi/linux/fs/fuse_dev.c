@@ -447,6 +447,7 @@ static void device_release(struct file *file)
 
 static const struct file_ops device_ops = {
     .kind = "fuse",
+    .messages = true,
     .read = device_read,
     .write = device_write,
     .poll = device_poll,

@@ -36,8 +36,12 @@ static int call_entry(struct node *dir, struct fuse_request *request, struct nod
 int fuse_lookup(struct node *dir, const char *name, size_t length, struct node **child)
 {
     struct fuse_request *request;
-    int error = fuse_begin(dir, FUSE_LOOKUP, 0, name, length, sizeof(struct fuse_entry_out), &request);
+    int error;
 
+    if (fuse_primed_take(dir, name, length, child))
+        return 0;
+    fuse_node_of(dir)->advised = true;
+    error = fuse_begin(dir, FUSE_LOOKUP, 0, name, length, sizeof(struct fuse_entry_out), &request);
     dir->answer_until = 0;
     return error ? error : call_entry(dir, request, child);
 }

@@ -92,6 +92,7 @@ static struct node *make_node(struct fs *fs, struct fuse_conn *conn, uint64_t no
     list_init(&fuse->table_link);
     list_init(&fuse->forget_link);
     list_init(&fuse->handles);
+    list_init(&fuse->primed);
     gate_init(&fuse->gate);
     node->flags |= NODE_NO_CACHE | NODE_SAME_NODE | NODE_TIMED;
     if (type_of(mode) == LINUX_S_IFDIR)
@@ -133,6 +134,7 @@ static void node_release(struct node *node)
     list_remove(&fuse->table_link);
     spin_unlock(&conn->table_lock);
     fuse_pages_gone(fuse);
+    fuse_primed_drop(fuse);
     fuse->conn = NULL;
     fuse->node = NULL;
     forget(conn, fuse);

@@ -105,6 +105,8 @@ static int mount_attach(struct mount *mount, struct path *mountpoint)
         list_push_back(&mounts, &mount->link);
     }
     spin_unlock(&path_cache_lock);
+    if (!busy)
+        mounts_changed();
     return busy ? -EBUSY : 0;
 }
 
@@ -264,8 +266,7 @@ static int make_component(const char *name, uint32_t type)
     return error == -EEXIST ? 0 : error;
 }
 
-/* Makes what is missing of an absolute name: directories, and at its end what the mount covers. */
-static int make_destination(const char *destination, uint32_t type)
+int mount_make_place(const char *destination, uint32_t type)
 {
     char *name = kstrdup(destination);
     int error = name ? 0 : -ENOMEM;
@@ -287,7 +288,7 @@ int mount_at(const char *destination, struct fs *fs)
     int error = path_walk(LINUX_AT_FDCWD, destination, 0, &path);
 
     if (error == -ENOENT && destination[0] == '/') {
-        error = make_destination(destination, fs->root->mode & LINUX_S_IFMT);
+        error = mount_make_place(destination, fs->root->mode & LINUX_S_IFMT);
         if (!error)
             error = path_walk(LINUX_AT_FDCWD, destination, 0, &path);
     }

@@ -216,6 +216,9 @@ int mount_bind(struct path *from, struct path *mountpoint);
 /* Moves a whole mount, named by its root, elsewhere. -EINVAL: no root, or beneath itself; -ELOOP, -ENOTDIR, -EBUSY. */
 int mount_move(struct path *root, struct path *mountpoint);
 void mounts_sync(void);
+void mounts_changed(void); /* something was mounted: mount_wait.c */
+/* Makes what is missing of an absolute name: directories, and at its end what the mount covers, of this type. */
+int mount_make_place(const char *destination, uint32_t type);
 /* The mount with this place in the order of mounting: a reference, or NULL. */
 struct mount *mount_number(uint32_t number);
 

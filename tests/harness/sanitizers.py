@@ -18,7 +18,8 @@ REPORT = re.compile(rb"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime erro
 ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1", "TSAN_OPTIONS": "history_size=4"}
 WORKERS = ["--workers", "4"]
 # Each brings in other parts: processes, threads and signals, memory, polling, names, sockets.
-BRIEF = ("process_fork", "process_death", "signal_threads", "signal_queue", "futex_requeue", "mm_change", "epoll_races", "file_race", "unix_rights")
+BRIEF = ("process_fork", "process_death", "signal_threads", "signal_queue", "futex_requeue", "mm_change", "epoll_races", "file_race", "unix_rights", "fuse_hostile",
+         "fuse_death", "fuse_cache")
 
 
 def build_server(root, build, sanitize):

@@ -125,7 +125,7 @@ struct fuse_node {
     uint64_t attr_version; /* of conn, when attr was last changed from here */
     struct list primed;    /* of a directory: fuse_primed.c */
     uint32_t primed_count;
-    bool advised;          /* names of the directory were looked up since its entries were last read */
+    struct atomic32 advised; /* names of the directory were looked up since its entries were last read */
     struct list handles;   /* of a regular file: struct fuse_handle.node_link */
 
     struct atomic_ptr pages; /* of a regular file that was opened with caching: its memobj (fuse_pages.c), set once */
@@ -143,6 +143,7 @@ struct fuse_handle {
     bool directory;
     uint32_t flags;         /* it was opened with */
     struct list node_link;  /* under conn->table_lock */
+    struct atomic_ptr snapshot; /* referenced: what private mappings of the file show; NULL until the first */
     struct memobj *pages;   /* a user's reference; NULL: not cached */
     struct fuse_request *release; /* ready to be sent */
     struct atomic64 stream_at;    /* of one that only goes forward: where the next transfer begins */

@@ -80,9 +80,8 @@ static void entries_orphan(struct fuse_request *request)
 static bool wants_plus(struct fuse_conn *conn, struct node *dir, int64_t position)
 {
     struct fuse_node *fuse = fuse_node_of(dir);
-    bool advised = fuse->advised || position == 0;
+    bool advised = atomic32_swap(&fuse->advised, 0) || position == 0;
 
-    fuse->advised = false;
     return (conn->flags & FUSE_INIT_READDIRPLUS) && !fuse_missing(conn, FUSE_READDIRPLUS) &&
            (advised || !(conn->flags & FUSE_INIT_READDIRPLUS_AUTO));
 }

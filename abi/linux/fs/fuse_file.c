@@ -48,6 +48,7 @@ static void handle_free(struct fuse_handle *handle)
 {
     fuse_request_put(handle->release);
     object_unref(handle->pages);
+    object_unref(atomic_ptr_load_acquire(&handle->snapshot));
     kfree(handle->entries);
     object_unref(handle->conn);
     kfree(handle);
@@ -304,6 +305,64 @@ static int64_t file_seek(struct file *file, int64_t offset, int whence)
     return offset;
 }
 
+#define SNAPSHOT_MAX ((int64_t)256 << 20)
+#define SNAPSHOT_CHUNK ((size_t)64 << 10)
+
+static int snapshot_fill(struct file *file, struct memobj *snapshot, uint8_t *buffer)
+{
+    int64_t position = 0, got = 1;
+
+    while (got > 0 && position < SNAPSHOT_MAX) {
+        int64_t start = position;
+        struct io io;
+        io_init_kernel(&io, buffer, SNAPSHOT_CHUNK);
+        got = fuse_file_read(file, &io, &position);
+        if (got > 0)
+            got = memobj_write(snapshot, buffer, (uint64_t)start, (size_t)got);
+    }
+    return got > 0 ? -ENOMEM : (int)got;
+}
+
+static int snapshot_make(struct file *file, struct memobj **snapshot)
+{
+    uint8_t *buffer = kalloc(SNAPSHOT_CHUNK);
+    int error = buffer ? 0 : -ENOMEM;
+
+    *snapshot = error ? NULL : memobj_create(0);
+    if (!error)
+        error = *snapshot ? snapshot_fill(file, *snapshot, buffer) : -ENOMEM;
+    kfree(buffer);
+    if (!error)
+        return 0;
+    object_unref(*snapshot);
+    return error;
+}
+
+/*
+ * A private mapping shows the file as it was when this open file was first mapped (whether it follows later changes is left open by
+ * mmap(2)); programs and libraries are run so. Shared mappings need pages on demand: -ENODEV.
+ */
+static int file_map(struct file *file, uint32_t prot, bool shared, struct memobj **memobj)
+{
+    struct fuse_handle *handle = fuse_handle_of(file);
+    struct memobj *snapshot;
+    void *none = NULL;
+    int error;
+
+    (void)prot;
+    if (shared)
+        return -ENODEV;
+    if (!atomic_ptr_load_acquire(&handle->snapshot)) {
+        error = snapshot_make(file, &snapshot);
+        if (error)
+            return error;
+        if (!atomic_ptr_cas(&handle->snapshot, &none, snapshot))
+            object_unref(snapshot);
+    }
+    *memobj = object_ref(atomic_ptr_load_acquire(&handle->snapshot));
+    return 0;
+}
+
 static struct knote_list *file_knotes_(struct file *file) { return &fuse_handle_of(file)->knotes; }
 
 const struct file_ops fuse_file_ops = {
@@ -318,6 +377,7 @@ const struct file_ops fuse_file_ops = {
     .truncate = file_truncate,
     .sync = file_sync,
     .allocate = file_allocate,
+    .map = file_map,
     .flush = fuse_flush,
     .release = file_release,
 };

@@ -40,7 +40,7 @@ int fuse_lookup(struct node *dir, const char *name, size_t length, struct node *
 
     if (fuse_primed_take(dir, name, length, child))
         return 0;
-    fuse_node_of(dir)->advised = true;
+    atomic32_store_relaxed(&fuse_node_of(dir)->advised, 1);
     error = fuse_begin(dir, FUSE_LOOKUP, 0, name, length, sizeof(struct fuse_entry_out), &request);
     dir->answer_until = 0;
     return error ? error : call_entry(dir, request, child);

@@ -5,29 +5,9 @@
 
 #include "cmd/command.h"
 
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-/* Ends as the program did. */
-static int finish(int wait_status)
-{
-    int number = wait_status & 0x7f;
-    if (!number)
-        return wait_status >> 8 & 0xff;
-    struct rlimit no_core = {0, 0};
-    sigset_t set;
-    setrlimit(RLIMIT_CORE, &no_core);
-    signal(number, SIG_DFL);
-    sigemptyset(&set);
-    sigaddset(&set, number);
-    sigprocmask(SIG_UNBLOCK, &set, NULL);
-    kill(getpid(), number);
-    return 128 + number; /* a signal whose default is harmless here */
-}
 
 /* The machine said no wait status: the emulator failed, or the kernel gave up with a status of its own. */
 static int finish_without_status(int emulator_status)
@@ -60,7 +40,7 @@ static int boot(int argc, char **argv)
     int status = boot_link_serve(&machine, streams, options.verbose);
     while (waitpid(machine.pid, &emulator_status, 0) < 0)
         ;
-    return status >= 0 ? finish(status) : finish_without_status(emulator_status);
+    return status >= 0 ? finish_as(status) : finish_without_status(emulator_status);
 }
 
 const struct command command_boot = {"boot", "run a RISC-V program on a machine of its own", boot_help, boot};

@@ -18,6 +18,8 @@ extern const struct command command_run, command_server, command_ps, command_por
 
 /* "hyla: TEXT" and a newline to standard error, in one write. */
 void complain(const char *text, ...) __attribute__((format(printf, 1, 2)));
+/* Ends this process as a wait status says: returns the exit code, or kills it by the same signal. */
+int finish_as(int wait_status);
 /* For -EXXX: the text that people know. */
 const char *error_text(int error);
 

@@ -50,6 +50,7 @@ static void set_groups(struct process_start *start)
 
 /* Descriptors 0 to 2 that are closed must not become something of ours. The guest still finds them closed. */
 static bool closed_streams[3];
+static bool has_terminal; /* some of them are */
 
 static int hold_streams(void)
 {
@@ -75,6 +76,7 @@ static int open_streams(void)
     struct process_start *start = &streams;
     int error = 0;
     start->tty = stdio_console_open(fds, 3, &error);
+    has_terminal = start->tty != NULL;
     if (!start->tty && error != -ENOTTY)
         complain("cannot use the terminal: %s", error_text(error));
     for (int i = 0; i < 3; i++) {
@@ -136,7 +138,7 @@ static void start_guest(void *argument)
         code = check_directory(cwd);
     if (!code)
         code = start_program(cwd);
-    int error = code ? 0 : run_signals_forward(process_signal_first);
+    int error = code ? 0 : run_signals_forward(process_signal_first, has_terminal);
     if (error)
         complain("signals are not forwarded: %s", error_text(error));
     if (code)
@@ -168,7 +170,7 @@ static int run(int argc, char **argv)
     int status = host_run(start_guest, NULL);
     stdio_console_close();
     run_report_finish(&options);
-    return status & FAILED ? status & 0xff : run_signals_finish(status);
+    return status & FAILED ? status & 0xff : finish_as(status);
 }
 
 const struct command command_run = {"run", "run a program", run_help, run};

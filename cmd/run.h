@@ -6,7 +6,7 @@
  *   run_serve.c     file systems that programs in the sandbox serve
  *   run_tree.c      the guest's tree of files
  *   run_program.c   finding the program; why one cannot run
- *   run_signals.c   the host's signals to the guest; dying as the guest did
+ *   run_signals.c   the host's signals to the guest
  *   run_report.c    --trace and --stats
  *   run.c           all of it in order
  */
@@ -78,10 +78,11 @@ int run_program_failed(const char *path, const char *cwd, int error);
 
 /* Blocks the forwarded signals; before any thread is made. -errno. */
 int run_signals_block(void);
-/* From now on each goes through `deliver`, on a kernel thread. Called on a kernel thread. -errno. */
-int run_signals_forward(void (*deliver)(int signal));
-/* Ends this process as a wait status says: returns the exit code, or kills it by the same signal. */
-int run_signals_finish(int wait_status);
+/*
+ * From now on each goes through `deliver`, on a kernel thread; but a second SIGTERM, and without a terminal a second SIGINT, ends
+ * the server as if the program had died of it. Called on a kernel thread. -errno.
+ */
+int run_signals_forward(void (*deliver)(int signal), bool terminal);
 
 /* trace_sink.c, also for `hyla server`. Opens a file, or standard error for NULL: 0, or the exit code after a complaint. */
 int trace_sink_open(const char *file);

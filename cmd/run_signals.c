@@ -2,8 +2,8 @@
  * Signals between the host and the guest.
  *
  * The forwarded ones are blocked in every thread of the server and read from a signalfd in the event loop. What reads
- * it runs in no thread's context, so it only queues work; the work, on a kernel thread, passes them on. At the end
- * this process dies as the program did: by the same signal, without a core of its own.
+ * it runs in no thread's context, so it only queues work; the work, on a kernel thread, passes them on. Who asks twice
+ * for the end gets it, whatever the program makes of the first time.
  */
 #include "cmd/command.h"
 #include "cmd/run.h"
@@ -15,13 +15,14 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 static const int forwarded[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT, SIGTSTP};
 
 static void (*deliver)(int signal);
+static bool terminal;
+static bool asked_to_end[2]; /* SIGTERM and SIGINT were passed on once; the work's own */
 static struct async_work forward_work;
 static struct host_watch watch = {.fd = -1};
 
@@ -39,12 +40,27 @@ int run_signals_block(void)
     return sigprocmask(SIG_BLOCK, &set, NULL) ? -errno : 0;
 }
 
+/* The same request to end once more. Under a terminal SIGINT is what its key makes, and no such request. */
+static bool insists(int signal)
+{
+    bool *asked = &asked_to_end[signal == SIGINT];
+    if (signal != SIGTERM && (signal != SIGINT || terminal))
+        return false;
+    bool again = *asked;
+    *asked = true;
+    return again;
+}
+
 static void forward(struct async_work *work)
 {
     struct signalfd_siginfo info;
     (void)work;
     while (read(watch.fd, &info, sizeof info) == (ssize_t)sizeof info) {
-        if (!stdio_console_signal((int)info.ssi_signo))
+        if (stdio_console_signal((int)info.ssi_signo))
+            continue;
+        if (insists((int)info.ssi_signo))
+            host_stop((int)info.ssi_signo);
+        else
             deliver((int)info.ssi_signo);
     }
 }
@@ -56,11 +72,12 @@ static void on_ready(struct host_watch *ready, uint32_t events)
     kernel_async(&forward_work);
 }
 
-int run_signals_forward(void (*to)(int signal))
+int run_signals_forward(void (*to)(int signal), bool on_terminal)
 {
     sigset_t set;
     forwarded_set(&set);
     deliver = to;
+    terminal = on_terminal;
     async_work_init(&forward_work, forward);
     watch.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (watch.fd < 0)
@@ -70,20 +87,4 @@ int run_signals_forward(void (*to)(int signal))
     if (!error)
         kernel_async(&forward_work); /* what came before */
     return error;
-}
-
-int run_signals_finish(int wait_status)
-{
-    int number = wait_status & 0x7f;
-    if (!number)
-        return wait_status >> 8 & 0xff;
-    struct rlimit no_core = {0, 0};
-    sigset_t set;
-    setrlimit(RLIMIT_CORE, &no_core);
-    signal(number, SIG_DFL);
-    sigemptyset(&set);
-    sigaddset(&set, number);
-    sigprocmask(SIG_UNBLOCK, &set, NULL);
-    kill(getpid(), number);
-    return 128 + number; /* a signal whose default is harmless here */
 }

@@ -124,7 +124,7 @@ static void on_signal(int signal)
 static void start(void *argument)
 {
     (void)argument;
-    int error = run_signals_forward(on_signal);
+    int error = run_signals_forward(on_signal, false);
     if (error)
         complain("signals do not end it: %s", error_text(error));
     if (options.ready) {

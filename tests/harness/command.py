@@ -217,6 +217,24 @@ def signals_are_forwarded(c):
 
 
 @test
+def who_asks_twice_for_the_end_gets_it(c):
+    for number in (signal.SIGTERM, signal.SIGINT):
+        script = f"trap 'echo caught' {int(number)}; echo ready; while :; do sleep 0.05; done"
+        process = subprocess.Popen([c.hyla, "run", "dash", "-c", script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, env=ENVIRONMENT, start_new_session=True)
+        try:
+            for line in (b"ready\n", b"caught\n"):
+                if process.stdout.readline() != line:
+                    raise Failure(f"not {line!r}: {process.stderr.read()!r}")
+                process.send_signal(number)
+            output, errors = process.communicate(timeout=10)
+        finally:
+            kill_session(process)
+        if output or process.returncode != -number:
+            raise Failure(f"{number!r}: {output!r} {errors!r} {process.returncode}")
+
+
+@test
 def killed_server_leaves_no_process(c):
     marker = f"hyla-marker-{os.getpid()}-{id(c)}"
     process = subprocess.Popen([c.hyla, "run", "dash", "-c", f"sleep 1000 & sleep 1000 & echo ready; exec sleep 1000 # {marker}"],

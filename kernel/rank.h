@@ -52,6 +52,7 @@ enum lock_rank {
     RANK_SYSV_IPC = 80,     /* the tables of System V IPC and all that is in them */
     RANK_ABI_TIMER = 82,
     RANK_EVENT_FILE = 84,   /* eventfd, timerfd, signalfd */
+    RANK_NOTIFY = 85,       /* who watches which files, and the events that wait for them: one for all */
     RANK_SIGNAL = 86,       /* pending sets and dispositions of one process */
     RANK_NATIVE_FORK = 88,  /* copies of tasks that wait for a forked child */
     RANK_NATIVE_NAMES = 89,

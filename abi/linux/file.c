@@ -29,6 +29,8 @@ static void file_destroy(struct object *object)
     if (atomic_ptr_load_acquire(&file->epoll_items))
         epoll_file_gone(file);
     locks_release_file(file);
+    if (!(atomic32_load_relaxed(&file->flags) & LINUX_O_PATH))
+        notify_file(file, file_writable(file) ? NOTIFY_CLOSE_WRITE : NOTIFY_CLOSE_NOWRITE);
     if (file->ops->release)
         file->ops->release(file);
     if (file->node) {
@@ -79,7 +81,10 @@ int64_t file_read_kernel(struct file *file, void *buffer, size_t size, int64_t o
     if (!file->ops->read)
         return -EINVAL;
     io_init_kernel(&io, buffer, size);
-    return file->ops->read(file, &io, &offset);
+    int64_t done = file->ops->read(file, &io, &offset);
+    if (done > 0)
+        notify_file(file, NOTIFY_ACCESS);
+    return done;
 }
 
 int64_t file_write_kernel(struct file *file, const void *buffer, size_t size, int64_t offset)

@@ -50,6 +50,26 @@ static int target_descriptor(struct target *target, int fd)
 
 static int target_writable(const struct target *target) { return target->path ? path_writable(target->path) : 0; }
 
+/* Both times are attributes; one alone is what a read or a write would have changed. */
+static uint32_t events_of(uint32_t valid)
+{
+    uint32_t times = valid & (ATTR_ATIME | ATTR_MTIME);
+    uint32_t events = valid & (ATTR_MODE | ATTR_UID | ATTR_GID) ? NOTIFY_ATTRIB : 0;
+
+    if (times == ATTR_ATIME)
+        return events | NOTIFY_ACCESS;
+    return events | (times == ATTR_MTIME ? NOTIFY_MODIFY : times ? NOTIFY_ATTRIB : 0);
+}
+
+static int target_change(struct target *target, const struct node_attr *attr)
+{
+    int error = node_set_attr(target->node, attr);
+
+    if (!error)
+        notify_path(target->path, events_of(attr->valid));
+    return error;
+}
+
 /* --- mode -------------------------------------------------------------------------------------------- */
 
 static int mode_change(struct target *target, uint32_t mode)
@@ -69,7 +89,7 @@ static int mode_change(struct target *target, uint32_t mode)
         attr.mode &= ~(uint32_t)LINUX_S_ISGID;
     if ((target->node->mode & LINUX_S_IFMT) == LINUX_S_IFLNK)
         return -EOPNOTSUPP;
-    return node_set_attr(target->node, &attr);
+    return target_change(target, &attr);
 }
 
 int64_t sys_fchmodat2(int32_t dfd, const char *name, uint32_t mode, uint32_t flags)
@@ -136,7 +156,7 @@ static int owner_change(struct target *target, uint32_t uid, uint32_t gid)
         attr.valid |= ATTR_MODE;
         attr.mode = owner.mode & 07777 & ~(uint32_t)(LINUX_S_ISUID | (owner.mode & 010 ? LINUX_S_ISGID : 0));
     }
-    return attr.valid ? node_set_attr(target->node, &attr) : 0;
+    return attr.valid ? target_change(target, &attr) : 0;
 }
 
 int64_t sys_fchownat(int32_t dfd, const char *name, uint32_t uid, uint32_t gid, uint32_t flags)
@@ -217,7 +237,7 @@ static int times_change(struct target *target, const struct linux_timespec times
     attr.valid = (times[0].nanoseconds != UTIME_OMIT ? ATTR_ATIME : 0) | (times[1].nanoseconds != UTIME_OMIT ? ATTR_MTIME : 0);
     attr.access = time_of(&times[0], now);
     attr.modify = time_of(&times[1], now);
-    return node_set_attr(target->node, &attr);
+    return target_change(target, &attr);
 }
 
 static int times_of_name(int dfd, const char *name, const struct linux_timespec *times, uint32_t flags)
@@ -289,6 +309,8 @@ static int truncate_path(struct path *path, uint64_t size)
     if (error)
         return error;
     error = node_truncate(path->node, size);
+    if (!error)
+        notify_path(path, NOTIFY_MODIFY);
     node_write_end(path->node);
     return error;
 }
@@ -312,7 +334,10 @@ static int truncate_file(struct file *file, int64_t size)
 {
     if (!file_writable(file) || !file->ops->truncate || (file->node && (file->node->mode & LINUX_S_IFMT) != LINUX_S_IFREG))
         return -EINVAL;
-    return file->ops->truncate(file, (uint64_t)size);
+    int error = file->ops->truncate(file, (uint64_t)size);
+    if (!error)
+        notify_file(file, NOTIFY_MODIFY);
+    return error;
 }
 
 int64_t sys_ftruncate(int32_t fd, int64_t size)
@@ -363,6 +388,8 @@ int64_t sys_fallocate(int32_t fd, uint32_t mode, int64_t offset, int64_t size)
     error = offset < 0 || size <= 0 ? -EINVAL : allocate_check(file, mode, offset, size);
     if (!error)
         error = file->ops->allocate(file, (int)mode, (uint64_t)offset, (uint64_t)size);
+    if (!error)
+        notify_file(file, NOTIFY_MODIFY);
     file_unref(file);
     return error;
 }

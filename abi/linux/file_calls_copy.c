@@ -118,6 +118,8 @@ static int64_t copy(struct file *from_file, uaddr_t from_offset, struct file *to
         return result;
     result = copy_all(&from, &to, count);
     if (result > 0) {
+        notify_file(from_file, NOTIFY_ACCESS);
+        notify_file(to_file, NOTIFY_MODIFY);
         int error = end_finish(&from);
         int second = end_finish(&to);
         if (error || second)

@@ -54,6 +54,8 @@ static int64_t entries_read(struct file *file, struct entries *entries)
         return error;
     error = file->ops->read_directory(file, &file->position, entry_emit, entries);
     file_position_unlock(file, locked);
+    if (!error)
+        notify_file(file, NOTIFY_ACCESS);
     if (error && !entries->used)
         return error;
     if (!entries->used && entries->full)

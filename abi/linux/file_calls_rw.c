@@ -6,6 +6,7 @@
  */
 #include "abi/linux/calls.h"
 #include "abi/linux/file.h"
+#include "abi/linux/fs/notify.h"
 #include "abi/linux/process.h"
 
 enum { RWF_HIPRI = 1, RWF_DSYNC = 2, RWF_SYNC = 4, RWF_NOWAIT = 8, RWF_APPEND = 16 };
@@ -13,7 +14,12 @@ enum direction { TRANSFER_READ, TRANSFER_WRITE };
 
 static int64_t run(struct file *file, struct io *io, int64_t *position, enum direction direction)
 {
-    return direction == TRANSFER_WRITE ? file->ops->write(file, io, position) : file->ops->read(file, io, position);
+    bool write = direction == TRANSFER_WRITE;
+    int64_t done = write ? file->ops->write(file, io, position) : file->ops->read(file, io, position);
+
+    if (done > 0)
+        notify_file(file, write ? NOTIFY_MODIFY : NOTIFY_ACCESS);
+    return done;
 }
 
 static int64_t run_at_position(struct file *file, struct io *io, enum direction direction)

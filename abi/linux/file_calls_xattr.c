@@ -105,6 +105,8 @@ static int64_t xattr_set(struct path *path, const struct xattr_request *request)
     error = request->size && user_read(value, request->value, request->size) ? -EFAULT : 0;
     if (!error)
         error = path->node->ops->set_xattr(path->node, request->name, value, request->size, (int)request->flags);
+    if (!error)
+        notify_path(path, NOTIFY_ATTRIB);
     kfree(value);
     return error;
 }
@@ -115,7 +117,10 @@ static int64_t xattr_remove(struct path *path, const struct xattr_request *reque
 
     if (error)
         return error;
-    return path->node->ops->remove_xattr ? path->node->ops->remove_xattr(path->node, request->name) : -EOPNOTSUPP;
+    error = path->node->ops->remove_xattr ? path->node->ops->remove_xattr(path->node, request->name) : -EOPNOTSUPP;
+    if (!error)
+        notify_path(path, NOTIFY_ATTRIB);
+    return error;
 }
 
 /* --- the three ways to a node ------------------------------------------------------------------------ */

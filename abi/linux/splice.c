@@ -8,6 +8,7 @@
  * waiting is done before.
  */
 #include "abi/linux/calls.h"
+#include "abi/linux/fs/notify.h"
 #include "abi/linux/pipe_internal.h"
 #include "kernel/alloc.h"
 #include "kernel/string.h"
@@ -31,6 +32,8 @@ static int64_t slot_write(struct pipe *pipe, struct file *out, int64_t *position
     mutex_unlock(&pipe->mutex);
     io_init_kernel(&io, slot.page + slot.offset, size);
     moved = out->ops->write(out, &io, position);
+    if (moved > 0)
+        notify_file(out, NOTIFY_MODIFY);
     mutex_lock(&pipe->mutex);
     if (moved > 0)
         pipe_consume_locked(pipe, moved);
@@ -79,6 +82,8 @@ static int64_t page_read(struct pipe *pipe, struct file *in, int64_t *position, 
     io_init_kernel(&io, page, size);
     io.flags = more ? IO_NONBLOCK : 0; /* only the first read may wait */
     moved = in->ops->read(in, &io, position);
+    if (moved > 0)
+        notify_file(in, NOTIFY_ACCESS);
     mutex_lock(&pipe->mutex);
     if (moved > 0 && pipe->readers) {
         pipe_push_locked(pipe, page, moved, 0);

@@ -134,6 +134,7 @@ struct node {
     void *fifo;      /* open FIFO state: abi/linux/pipe.c, under mutex */
     void *socket;    /* bound UNIX socket: abi/linux/unix_socket.c */
     void *locks;     /* abi/linux/fs/locks.c */
+    struct atomic_ptr watches; /* those of inotify: abi/linux/inotify_watch.c; NULL: none */
     /*
      * Of a NODE_TIMED directory: until when its last answer may be believed, set by lookup, create and link under its names_gate;
      * and how often it withdrew what it had answered (node_names_changed).

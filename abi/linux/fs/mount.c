@@ -22,8 +22,12 @@ static void mount_destroy(struct object *object)
 {
     struct mount *mount = CONTAINER_OF(object, struct mount, object);
 
-    if (mount->fs && atomic32_sub(&mount->fs->mounts, 1) == 1 && mount->fs->ops->unmounted)
-        mount->fs->ops->unmounted(mount->fs);
+    if (mount->fs && atomic32_sub(&mount->fs->mounts, 1) == 1) {
+        if (notify_wanted())
+            notify_unmounted(mount->fs);
+        if (mount->fs->ops->unmounted)
+            mount->fs->ops->unmounted(mount->fs);
+    }
     object_unref(mount->fs);
     kfree(mount->source);
     kfree(mount->root_name);
@@ -65,6 +69,7 @@ int mount_root(struct fs *fs)
     names_init();
     node_file_init();
     locks_init();
+    notify_init();
     mount = mount_create(fs, fs->root, 0, NULL);
     if (!mount)
         return -ENOMEM;

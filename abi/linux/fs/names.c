@@ -311,6 +311,8 @@ static int create_locked(struct path *directory, const char *name, size_t length
     if (!error)
         error = create_node(dir, name, length, request, &owner, &node);
     names_elsewhere(dir);
+    if (!error && !request->unnoticed)
+        notify_name(dir, name, length, NOTIFY_CREATE, node, 0);
     if (!error)
         error = path_for(directory, name, length, node, generation, path);
     if (error && request->file && *request->file) {
@@ -353,6 +355,10 @@ static int link_locked(struct path *directory, const char *name, size_t length, 
         return -EPERM;
     error = dir->ops->link(dir, name, length, target);
     names_elsewhere(dir);
+    if (!error) {
+        notify_node(target, NOTIFY_ATTRIB); /* one name more */
+        notify_name(dir, name, length, NOTIFY_CREATE, target, 0);
+    }
     if (!error && !path_for(directory, name, length, object_ref(target), generation, &path))
         path_unref(path);
     return error;
@@ -393,7 +399,9 @@ static int remove_from(struct node *dir, const char *name, size_t length, bool i
     return remove ? remove(dir, name, length) : -EPERM;
 }
 
-static int remove_locked(struct path *directory, const char *name, size_t length, bool is_directory, bool must_be_directory)
+/* *gone: a reference to what had the name. */
+static int remove_locked(struct path *directory, const char *name, size_t length, bool is_directory, bool must_be_directory,
+                         struct node **gone)
 {
     struct path *path;
     int error = names_lookup_locked(directory, name, length, &path);
@@ -404,23 +412,41 @@ static int remove_locked(struct path *directory, const char *name, size_t length
     if (!error)
         error = remove_from(directory->node, name, length, is_directory);
     names_elsewhere(directory->node);
-    if (!error)
+    if (!error) {
+        *gone = object_ref(path->node);
+        if (!is_directory)
+            notify_node(path->node, NOTIFY_ATTRIB); /* one name less */
         path_cache_unlinked(path);
+    }
     path_unref(path);
     return error;
 }
 
-int names_remove(struct path *directory, const char *name, size_t length, bool is_directory, bool must_be_directory)
+static int names_take_away(struct path *directory, const char *name, size_t length, bool is_directory, bool must_be_directory, bool notice)
 {
+    struct node *gone = NULL;
     int error = path_writable(directory);
 
     if (!error)
         error = names_lock(directory->node);
     if (error)
         return error;
-    error = remove_locked(directory, name, length, is_directory, must_be_directory);
+    error = remove_locked(directory, name, length, is_directory, must_be_directory, &gone);
+    if (!error && notice)
+        notify_name(directory->node, name, length, NOTIFY_DELETE, gone, 0);
     names_unlock(directory->node);
+    object_unref(gone);
     return error;
+}
+
+int names_remove(struct path *directory, const char *name, size_t length, bool is_directory, bool must_be_directory)
+{
+    return names_take_away(directory, name, length, is_directory, must_be_directory, true);
+}
+
+int names_remove_unnoticed(struct path *directory, const char *name, size_t length)
+{
+    return names_take_away(directory, name, length, false, false, false);
 }
 
 /* --- renaming ---------------------------------------------------------------------------------------- */
@@ -475,6 +501,31 @@ static int rename_permissions(const struct rename_request *request, struct path 
     return error;
 }
 
+/* One name that moved: from its directory to the other. */
+static void notify_moved(const struct rename_request *request, bool back, struct node *moved)
+{
+    static struct atomic32 last_cookie;
+    uint32_t cookie = notify_wanted() ? atomic32_add_relaxed(&last_cookie, 1) + 1 : 0;
+    struct node *dir = request->from->node, *new_dir = request->to->node;
+
+    notify_name(back ? new_dir : dir, back ? request->new_name : request->name, back ? request->new_length : request->length,
+                NOTIFY_MOVED_FROM, moved, cookie);
+    notify_name(back ? dir : new_dir, back ? request->name : request->new_name, back ? request->length : request->new_length,
+                NOTIFY_MOVED_TO, moved, cookie);
+}
+
+static void notify_renamed(const struct rename_request *request, struct path *from, struct path *to)
+{
+    notify_moved(request, false, from->node);
+    if (to && !(request->flags & RENAME_EXCHANGE))
+        notify_node(to->node, NOTIFY_ATTRIB); /* it lost the name */
+    notify_node(from->node, NOTIFY_MOVE_SELF);
+    if (to && (request->flags & RENAME_EXCHANGE)) {
+        notify_moved(request, true, to->node);
+        notify_node(to->node, NOTIFY_MOVE_SELF);
+    }
+}
+
 static int rename_commit(const struct rename_request *request, struct path *from, struct path *to)
 {
     struct node *dir = request->from->node, *new_dir = request->to->node;
@@ -497,6 +548,8 @@ static int rename_commit(const struct rename_request *request, struct path *from
         kfree(block);
     else
         path_cache_move(from, request->to, request->new_name, request->new_length, block, to);
+    if (!error)
+        notify_renamed(request, from, to);
     return error;
 }
 

@@ -39,18 +39,17 @@ static int64_t node_file_read(struct file *file, struct io *io, int64_t *positio
 }
 
 /* Set-user-ID, and set-group-ID of an executable, do not survive a write by the unprivileged. */
-void node_drop_privileges(struct node *node)
+bool node_drop_privileges(struct node *node)
 {
     struct node_owner owner;
     struct node_attr attr = {.valid = ATTR_MODE};
 
     if (node_owner(node, &owner) || !(owner.mode & (LINUX_S_ISUID | LINUX_S_ISGID)))
-        return;
+        return false;
     attr.mode = owner.mode & ~(uint32_t)LINUX_S_ISUID;
     if (owner.mode & 010)
         attr.mode &= ~(uint32_t)LINUX_S_ISGID;
-    if (attr.mode != owner.mode && current_thread() && !capable(LINUX_CAP_FSETID))
-        node_set_attr(node, &attr);
+    return attr.mode != owner.mode && current_thread() && !capable(LINUX_CAP_FSETID) && !node_set_attr(node, &attr);
 }
 
 /* A process may not make a file longer than its limit: what fits is written. */
@@ -62,7 +61,8 @@ static int64_t write_at(struct file *file, struct io *io, int64_t *position, uin
     if ((uint64_t)*position >= limit || *position > INT64_MAX - (int64_t)io_left(io))
         return -EFBIG;
     io->left = min_u64(io->left, limit - (uint64_t)*position);
-    node_drop_privileges(node);
+    if (node_drop_privileges(node))
+        notify_file(file, NOTIFY_ATTRIB);
     done = node->ops->write(node, io, (uint64_t)*position);
     if (done > 0)
         *position += done;

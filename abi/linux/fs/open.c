@@ -146,6 +146,8 @@ static int open_checked(struct path *path, uint32_t flags, struct file **file)
         error = file_for_node(path, flags & ~(uint32_t)(LINUX_O_CREAT | LINUX_O_EXCL | LINUX_O_TRUNC), file);
     if (!error && truncates)
         error = node_truncate(path->node, 0);
+    if (!error && truncates)
+        notify_path(path, NOTIFY_MODIFY);
     if (!error)
         file_adopt(*file, path);
     if (!error && counts && writes && (*file)->node == path->node) {
@@ -280,7 +282,7 @@ static int open_create(struct walk *walk, const struct open_request *request, st
 /* O_TMPFILE: a file that is made under a name nobody knows, which is taken away at once; linkat can give it another. */
 static int open_temporary(struct walk *walk, const struct open_request *request, struct file **file)
 {
-    struct create_request create = {.mode = LINUX_S_IFREG | (request->mode & 07777)};
+    struct create_request create = {.mode = LINUX_S_IFREG | (request->mode & 07777), .unnoticed = true};
     struct path *path;
     char name[32];
     uint64_t number;
@@ -299,7 +301,7 @@ static int open_temporary(struct walk *walk, const struct open_request *request,
     if (!(request->flags & LINUX_O_EXCL))
         path->node->flags |= NODE_LINKABLE;
     error = open_made(path, request->flags & ~(uint32_t)LINUX_O_DIRECTORY, file);
-    names_remove(walk->at, name, strlen(name), false, false);
+    names_remove_unnoticed(walk->at, name, strlen(name));
     path_unref(path);
     return error;
 }
@@ -342,6 +344,8 @@ int vfs_open_request(int dfd, const char *name, const struct open_request *given
         else if (!error)
             error = open_walked(&walk, request.flags, file);
     }
+    if (!error && !(request.flags & LINUX_O_PATH))
+        notify_file(*file, NOTIFY_OPEN);
     walk_end(&walk);
     return error;
 }
@@ -384,6 +388,8 @@ int vfs_open_exec(int dfd, const char *name, uint32_t walk_flags, struct file **
     if (error)
         return error == -ENXIO ? -EACCES : error;
     error = path->type == LINUX_S_IFLNK ? -ELOOP : open_exec(path, file);
+    if (!error)
+        notify_file(*file, NOTIFY_OPEN);
     path_unref(path);
     return error;
 }

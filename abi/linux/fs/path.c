@@ -30,6 +30,8 @@ static bool reaping;
 
 static void path_free(struct path *path)
 {
+    if (path->gone && path->node)
+        notify_gone(path->node);
     object_unref(path->node);
     path_unref(path->parent);
     object_unref(path->mount);

@@ -59,6 +59,8 @@ static int anonymous_name(struct file *file, char *name, size_t size)
     const char *kind = file->ops->kind;
     if (file->ops->stat && !strcmp(kind, "memfd"))
         return format(name, size, "/memfd: (deleted)");
+    if (!strcmp(kind, "inotify")) /* the one without brackets */
+        return format(name, size, "anon_inode:inotify");
     if (strcmp(kind, "pipe") && strcmp(kind, "socket"))
         return format(name, size, "anon_inode:[%s]", kind);
     if (file->ops->stat)
@@ -88,7 +90,7 @@ static int64_t link_fd(const struct proc_node *node, char *target, size_t size)
 
 /* --- fdinfo ------------------------------------------------------------------------------------------ */
 
-#define EXTRA_SIZE 2048u
+#define EXTRA_SIZE 16384u /* epoll and inotify tell of each thing they watch, as far as this goes */
 
 static int show_fdinfo(const struct proc_node *node, struct proc_text *text)
 {

@@ -4,6 +4,7 @@
  */
 #include "abi/linux/calls.h"
 #include "abi/linux/fs/procfs.h"
+#include "abi/linux/inotify.h"
 #include "abi/linux/uapi.h"
 #include "kernel/string.h"
 
@@ -34,6 +35,10 @@ VALUE_FILE(show_file_max, "9223372036854775807\n")
 VALUE_FILE(show_nr_open, "1048576\n")
 VALUE_FILE(show_file_nr, "0\t0\t9223372036854775807\n")
 VALUE_FILE(show_somaxconn, "4096\n")
+
+VALUE_FILE(show_inotify_queue, "%u\n", INOTIFY_QUEUE_MAX)
+VALUE_FILE(show_inotify_instances, "%u\n", INOTIFY_INSTANCES_MAX)
+VALUE_FILE(show_inotify_watches, "%u\n", INOTIFY_WATCHES_MAX)
 
 static int show_release(const struct proc_node *node, struct proc_text *text)
 {
@@ -163,9 +168,16 @@ static const struct proc_entry vm_entries[] = {
     VALUE("swappiness", show_zero),        VALUE("nr_hugepages", show_zero),
 };
 
+static const struct proc_entry inotify_entries[] = {
+    VALUE("max_queued_events", show_inotify_queue),
+    VALUE("max_user_instances", show_inotify_instances),
+    VALUE("max_user_watches", show_inotify_watches),
+};
+
 static const struct proc_entry fs_entries[] = {
     VALUE("pipe-max-size", show_pipe_max), VALUE("file-max", show_file_max),          VALUE("nr_open", show_nr_open),
     VALUE("file-nr", show_file_nr),        VALUE("protected_symlinks", show_zero), VALUE("protected_hardlinks", show_zero),
+    FOLDER("inotify", inotify_entries),
 };
 
 static const struct proc_entry core_entries[] = {

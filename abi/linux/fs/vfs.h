@@ -19,6 +19,7 @@
 
 #include "abi/linux/file.h"
 #include "abi/linux/fs/fs.h"
+#include "abi/linux/fs/notify.h"
 #include "kernel/body.h"
 #include "kernel/list.h"
 #include "kernel/lock.h"
@@ -145,11 +146,13 @@ struct create_request {
     /* Of a regular file: opens it in the same step with these flags, where the file system can; *file stays NULL where not. */
     uint32_t open_flags;
     struct file **file;
+    bool unnoticed;     /* nobody is told: the name is only a way to the file */
 };
 /* Permission included. A reference in *path (may be NULL). -EEXIST. */
 int names_create(struct path *directory, const char *name, size_t length, const struct create_request *request, struct path **path);
 int names_link(struct path *directory, const char *name, size_t length, struct node *target);
 int names_remove(struct path *directory, const char *name, size_t length, bool is_directory, bool must_be_directory);
+int names_remove_unnoticed(struct path *directory, const char *name, size_t length);
 struct rename_request {
     struct path *from, *to; /* directories */
     const char *name, *new_name;
@@ -249,7 +252,7 @@ int node_access(struct node *node, uint32_t mask);
 
 extern const struct file_ops node_file_ops;
 void node_file_init(void); /* once, before the first mount */
-void node_drop_privileges(struct node *node); /* set-user-ID and set-group-ID, before a write by the unprivileged */
+bool node_drop_privileges(struct node *node); /* set-user-ID and set-group-ID, before a write by the unprivileged: true if there were any */
 /* Resizes; RLIMIT_FSIZE respected. Writability has been checked. */
 int node_truncate(struct node *node, uint64_t size);
 struct open_request {

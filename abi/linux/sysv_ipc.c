@@ -83,6 +83,21 @@ int sysv_find_locked(struct sysv_table *table, int32_t id, struct sysv_object **
     return error ? error : (*object)->id == id ? 0 : -EIDRM;
 }
 
+int sysv_find_shown_locked(struct sysv_table *table, int32_t id, enum sysv_shown how, struct sysv_object **object)
+{
+    int error = how == SYSV_SHOWN_BY_ID ? sysv_find_locked(table, id, object) : sysv_find_index_locked(table, id, object);
+
+    return error || how == SYSV_SHOWN_TO_ANYBODY ? error : sysv_permitted_locked(*object, SYSV_READ);
+}
+
+struct sysv_object *sysv_next_locked(const struct sysv_table *table, uint32_t *place)
+{
+    while (*place < table->capacity)
+        if (table->slots[(*place)++])
+            return table->slots[*place - 1];
+    return NULL;
+}
+
 int32_t sysv_last_index_locked(const struct sysv_table *table)
 {
     for (uint32_t i = table->capacity; i > 0; i--) {

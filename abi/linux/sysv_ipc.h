@@ -61,6 +61,11 @@ int64_t sysv_get(struct sysv_table *table, const struct sysv_get *get);
 /* sysv_lock held. By number: 0, -EINVAL, -EIDRM. By place in the table, as *_STAT commands count: 0, -EINVAL. */
 int sysv_find_locked(struct sysv_table *table, int32_t id, struct sysv_object **object);
 int sysv_find_index_locked(struct sysv_table *table, int32_t index, struct sysv_object **object);
+/* For the commands that show one: IPC_STAT by number, *_STAT by place, *_STAT_ANY by place whoever asks. 0, -EINVAL, -EIDRM, -EACCES. */
+enum sysv_shown { SYSV_SHOWN_BY_ID, SYSV_SHOWN_BY_PLACE, SYSV_SHOWN_TO_ANYBODY };
+int sysv_find_shown_locked(struct sysv_table *table, int32_t id, enum sysv_shown how, struct sysv_object **object);
+/* The next object at *place or behind it, *place then behind that one; NULL: no more. For /proc/sysvipc. sysv_lock held. */
+struct sysv_object *sysv_next_locked(const struct sysv_table *table, uint32_t *place);
 /* The caller may do what SYSV_READ and SYSV_WRITE bits say; may change and remove it. sysv_lock held. 0, -EACCES; -EPERM. */
 int sysv_permitted_locked(const struct sysv_object *object, uint32_t wanted);
 int sysv_owned_locked(const struct sysv_object *object);
@@ -72,6 +77,15 @@ void sysv_show_locked(const struct sysv_object *object, struct linux_ipc_perm *p
 /* IPC_SET. */
 void sysv_set_locked(struct sysv_object *object, const struct linux_ipc_perm *perm);
 int64_t sysv_now(void); /* wall-clock seconds */
+
+/*
+ * Lines of /proc/sysvipc/msg, shm and sem: that of the next object from *place on, with its newline. False: no more. Everybody
+ * sees all, as on Linux.
+ */
+#define SYSV_LINE 256u
+bool sysv_msg_line(uint32_t *place, char line[SYSV_LINE]);
+bool sysv_shm_line(uint32_t *place, char line[SYSV_LINE]);
+bool sysv_sem_line(uint32_t *place, char line[SYSV_LINE]);
 
 /* sysv_sem.c: the process gives back what its SEM_UNDO operations took. */
 void sysv_sem_exit(struct process *process);

@@ -279,15 +279,13 @@ int64_t sys_msgrcv(int32_t id, uaddr_t user, uint64_t size, int64_t type, uint32
 
 /* --- msgctl ------------------------------------------------------------------------------------------ */
 
-static int64_t show(int32_t id, int32_t command, uaddr_t buffer)
+static int64_t show(int32_t id, enum sysv_shown how, uaddr_t buffer)
 {
     struct linux_msqid out = {0};
     struct sysv_object *object;
 
     mutex_lock(&sysv_lock);
-    int error = command == SYSV_IPC_STAT ? sysv_find_locked(&queues, id, &object) : sysv_find_index_locked(&queues, id, &object);
-    if (!error && command != MSG_STAT_ANY)
-        error = sysv_permitted_locked(object, SYSV_READ);
+    int error = sysv_find_shown_locked(&queues, id, how, &object);
     if (!error) {
         struct queue *queue = queue_of(object);
         sysv_show_locked(object, &out.perm);
@@ -299,12 +297,26 @@ static int64_t show(int32_t id, int32_t command, uaddr_t buffer)
         out.bytes_max = queue->bytes_max;
         out.last_sender = queue->last_sender;
         out.last_receiver = queue->last_receiver;
-        id = command == SYSV_IPC_STAT ? 0 : object->id;
+        id = how == SYSV_SHOWN_BY_ID ? 0 : object->id;
     }
     mutex_unlock(&sysv_lock);
     if (error)
         return error;
     return user_write(buffer, &out, sizeof out) ? -EFAULT : id;
+}
+
+bool sysv_msg_line(uint32_t *place, char line[SYSV_LINE])
+{
+    mutex_lock(&sysv_lock);
+    const struct sysv_object *object = sysv_next_locked(&queues, place);
+    const struct queue *queue = object ? CONTAINER_OF(object, struct queue, base) : NULL;
+    if (queue)
+        format(line, SYSV_LINE, "%10d %10d  %4o  %10llu %10llu %5d %5d %5u %5u %5u %5u %10lld %10lld %10lld\n", object->key, object->id,
+               object->mode, (unsigned long long)queue->bytes, (unsigned long long)queue->count, queue->last_sender, queue->last_receiver,
+               object->uid, object->gid, object->cuid, object->cgid, (long long)queue->send_time, (long long)queue->receive_time,
+               (long long)queue->change_time);
+    mutex_unlock(&sysv_lock);
+    return queue;
 }
 
 static void count_all_locked(struct linux_msginfo *out)
@@ -376,9 +388,9 @@ int64_t sys_msgctl(int32_t id, int32_t command, uaddr_t buffer)
     switch (command) {
     case SYSV_IPC_INFO:
     case MSG_INFO: return info(command, buffer);
-    case SYSV_IPC_STAT:
-    case MSG_STAT:
-    case MSG_STAT_ANY: return show(id, command, buffer);
+    case SYSV_IPC_STAT: return show(id, SYSV_SHOWN_BY_ID, buffer);
+    case MSG_STAT: return show(id, SYSV_SHOWN_BY_PLACE, buffer);
+    case MSG_STAT_ANY: return show(id, SYSV_SHOWN_TO_ANYBODY, buffer);
     case SYSV_IPC_SET:
     case SYSV_IPC_RMID: return change(id, command, buffer);
     default: return -EINVAL;

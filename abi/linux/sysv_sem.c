@@ -356,27 +356,37 @@ void sysv_sem_exit(struct process *process)
 
 /* --- semctl ------------------------------------------------------------------------------------------ */
 
-static int64_t show(int32_t id, int32_t command, uaddr_t buffer)
+static int64_t show(int32_t id, enum sysv_shown how, uaddr_t buffer)
 {
     struct linux_semid out = {0};
     struct sysv_object *object;
 
     mutex_lock(&sysv_lock);
-    int error = command == SYSV_IPC_STAT ? sysv_find_locked(&sets, id, &object) : sysv_find_index_locked(&sets, id, &object);
-    if (!error && command != SEM_STAT_ANY)
-        error = sysv_permitted_locked(object, SYSV_READ);
+    int error = sysv_find_shown_locked(&sets, id, how, &object);
     if (!error) {
         struct set *set = set_of(object);
         sysv_show_locked(object, &out.perm);
         out.rest.operation_time = set->operation_time;
         out.rest.change_time = set->change_time;
         out.rest.count = set->count;
-        id = command == SYSV_IPC_STAT ? 0 : object->id;
+        id = how == SYSV_SHOWN_BY_ID ? 0 : object->id;
     }
     mutex_unlock(&sysv_lock);
     if (error)
         return error;
     return user_write(buffer, &out, sizeof out) ? -EFAULT : id;
+}
+
+bool sysv_sem_line(uint32_t *place, char line[SYSV_LINE])
+{
+    mutex_lock(&sysv_lock);
+    const struct sysv_object *object = sysv_next_locked(&sets, place);
+    const struct set *set = object ? CONTAINER_OF(object, struct set, base) : NULL;
+    if (set)
+        format(line, SYSV_LINE, "%10d %10d  %4o %10u %5u %5u %5u %5u %10lld %10lld\n", object->key, object->id, object->mode, set->count,
+               object->uid, object->gid, object->cuid, object->cgid, (long long)set->operation_time, (long long)set->change_time);
+    mutex_unlock(&sysv_lock);
+    return set;
 }
 
 static int64_t info(int32_t command, uaddr_t buffer)
@@ -540,9 +550,9 @@ int64_t sys_semctl(int32_t id, int32_t number, int32_t command, uint64_t argumen
     switch (command) {
     case SYSV_IPC_INFO:
     case SEM_INFO: return info(command, argument);
-    case SYSV_IPC_STAT:
-    case SEM_STAT:
-    case SEM_STAT_ANY: return show(id, command, argument);
+    case SYSV_IPC_STAT: return show(id, SYSV_SHOWN_BY_ID, argument);
+    case SEM_STAT: return show(id, SYSV_SHOWN_BY_PLACE, argument);
+    case SEM_STAT_ANY: return show(id, SYSV_SHOWN_TO_ANYBODY, argument);
     case SEM_GETVAL:
     case SEM_GETPID:
     case SEM_GETNCNT:

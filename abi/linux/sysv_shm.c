@@ -299,15 +299,13 @@ static uint64_t count_attached(const struct segment *segment)
 
 /* --- shmctl ------------------------------------------------------------------------------------------ */
 
-static int64_t show(int32_t id, int32_t command, uaddr_t buffer)
+static int64_t show(int32_t id, enum sysv_shown how, uaddr_t buffer)
 {
     struct linux_shmid out = {0};
     struct sysv_object *object;
 
     mutex_lock(&sysv_lock);
-    int error = command == SYSV_IPC_STAT ? sysv_find_locked(&segments, id, &object) : sysv_find_index_locked(&segments, id, &object);
-    if (!error && command != SHM_STAT_ANY)
-        error = sysv_permitted_locked(object, SYSV_READ);
+    int error = sysv_find_shown_locked(&segments, id, how, &object);
     struct segment *segment = error ? NULL : object_ref(segment_of(object));
     if (segment) {
         sysv_show_locked(object, &out.perm);
@@ -317,7 +315,7 @@ static int64_t show(int32_t id, int32_t command, uaddr_t buffer)
         out.change_time = segment->change_time;
         out.creator = segment->creator;
         out.last = segment->last;
-        id = command == SYSV_IPC_STAT ? 0 : object->id;
+        id = how == SYSV_SHOWN_BY_ID ? 0 : object->id;
     }
     mutex_unlock(&sysv_lock);
     if (!segment)
@@ -325,6 +323,26 @@ static int64_t show(int32_t id, int32_t command, uaddr_t buffer)
     out.attached = count_attached(segment);
     object_unref(segment);
     return user_write(buffer, &out, sizeof out) ? -EFAULT : id;
+}
+
+/* The lock is not held while the attachments are counted: what it guards is read before. */
+bool sysv_shm_line(uint32_t *place, char line[SYSV_LINE])
+{
+    mutex_lock(&sysv_lock);
+    struct sysv_object *object = sysv_next_locked(&segments, place);
+    struct segment *segment = object ? object_ref(segment_of(object)) : NULL;
+    mutex_unlock(&sysv_lock);
+    if (!segment)
+        return false;
+    uint64_t attached = count_attached(segment);
+    mutex_lock(&sysv_lock);
+    format(line, SYSV_LINE, "%10d %10d  %4o %21llu %5d %5d  %5llu %5u %5u %5u %5u %10lld %10lld %10lld %21llu %21u\n", object->key, object->id,
+           object->mode, (unsigned long long)segment->size, segment->creator, segment->last, (unsigned long long)attached, object->uid,
+           object->gid, object->cuid, object->cgid, (long long)segment->attach_time, (long long)segment->detach_time,
+           (long long)segment->change_time, (unsigned long long)segment->memobj->size, 0u);
+    mutex_unlock(&sysv_lock);
+    object_unref(segment);
+    return true;
 }
 
 static int64_t limits(uaddr_t buffer)
@@ -414,9 +432,9 @@ int64_t sys_shmctl(int32_t id, int32_t command, uaddr_t buffer)
     switch (command) {
     case SYSV_IPC_INFO: return limits(buffer);
     case SHM_INFO: return usage(buffer);
-    case SYSV_IPC_STAT:
-    case SHM_STAT:
-    case SHM_STAT_ANY: return show(id, command, buffer);
+    case SYSV_IPC_STAT: return show(id, SYSV_SHOWN_BY_ID, buffer);
+    case SHM_STAT: return show(id, SYSV_SHOWN_BY_PLACE, buffer);
+    case SHM_STAT_ANY: return show(id, SYSV_SHOWN_TO_ANYBODY, buffer);
     case SYSV_IPC_RMID:
     case SYSV_IPC_SET:
     case SHM_LOCK:

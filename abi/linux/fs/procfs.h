@@ -87,6 +87,8 @@ int proc_show_mountinfo(const struct proc_node *node, struct proc_text *text);
 extern const struct proc_entry proc_system_entries[];
 extern const size_t proc_system_count;
 #define PROC_SYS_COUNT 4
+#define PROC_SYSVIPC_COUNT 3
+extern const struct proc_entry proc_sysvipc_entries[PROC_SYSVIPC_COUNT];
 extern const struct proc_entry proc_sys_entries[PROC_SYS_COUNT];
 
 #endif

@@ -196,5 +196,6 @@ const struct proc_entry proc_system_entries[] = {
     PROC_FILE("cmdline", 0444, show_cmdline),
     PROC_FILE("swaps", 0444, show_swaps),
     {.name = "sys", .mode = LINUX_S_IFDIR | 0555, .children = proc_sys_entries, .child_count = PROC_SYS_COUNT},
+    {.name = "sysvipc", .mode = LINUX_S_IFDIR | 0555, .children = proc_sysvipc_entries, .child_count = PROC_SYSVIPC_COUNT},
 };
 const size_t proc_system_count = ARRAY_SIZE(proc_system_entries);

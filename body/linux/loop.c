@@ -48,7 +48,7 @@ struct worker {
     /* owned by the worker */
     uint32_t luck;   /* how well short spins have paid off */
     uint32_t denied; /* sleeps without one */
-    uint32_t crowded;   /* how often it met its only caller on its own CPU */
+    uint32_t crowded;   /* how often in a row it met its only caller on its own CPU */
     uint32_t no_yields; /* sleeps to come before the CPU is offered again: somebody kept it */
 } __attribute__((aligned(64)));
 
@@ -293,6 +293,8 @@ static bool spin(uint32_t cpu)
             hot_mark_blocked();
     }
     atomic32_sub(&loop.spinners, 1);
+    if (found) /* who posted runs on another CPU */
+        self->crowded = 0;
     if (!spare)
         count_luck(self, found);
     return found;

@@ -133,7 +133,13 @@ int rewrite_form(uint64_t call_end)
     return tables[form].used < tables[form].slots ? form : 0;
 }
 
-/* A jump from the neighbourhood to `target`: looked for at every byte, so too often found rather than missed. */
+/*
+ * A jump from the neighbourhood to `target`: looked for at every byte, so too often found rather than missed. That refuses about
+ * one site of form 2 in fifteen for nothing (256 places a short jump could be at, 17 of 256 first bytes, 1 of 256 distances), and no
+ * more can be had safely: which bytes before the site are instructions could only be told by decoding from a place that is
+ * known to be one, and there is none; code decoded from a wrong place usually falls into step before it gets here, so that does
+ * not tell real ones apart either. A site refused for nothing costs a trap a call; one that is jumped into runs wild.
+ */
 static int entered_nearby(uint64_t target)
 {
     uint8_t window[512];

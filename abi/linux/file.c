@@ -28,6 +28,8 @@ static void file_destroy(struct object *object)
 
     if (atomic_ptr_load_acquire(&file->epoll_items))
         epoll_file_gone(file);
+    if (atomic_ptr_load_acquire(&file->async))
+        file_async_gone(file);
     locks_release_file(file);
     if (!(atomic32_load_relaxed(&file->flags) & LINUX_O_PATH))
         notify_file(file, file_writable(file) ? NOTIFY_CLOSE_WRITE : NOTIFY_CLOSE_NOWRITE);

@@ -38,6 +38,7 @@ struct file_ops {
     /* -ESPIPE when NULL. */
     int64_t (*seek)(struct file *file, int64_t offset, int whence);
     bool messages; /* one read or write is one message: splice keeps them whole */
+    bool async;           /* O_ASYNC means something: abi/linux/file_async.c */
     bool seek_to_nowhere; /* a stream, whose lseek all the same succeeds and answers 0 */
     /* event_bits that are true now. NULL: always READ and WRITE. */
     uint32_t (*poll)(struct file *file);
@@ -77,8 +78,7 @@ struct file {
     struct atomic32 flags;   /* LINUX_O_*: access mode constant; status flags by fcntl */
     struct mutex mutex;      /* rank FILE; serialises users of the position */
     int64_t position;        /* under mutex */
-    int32_t async_owner;     /* F_SETOWN */
-    int32_t async_signal;
+    struct atomic_ptr async; /* struct file_async: who gets signals; NULL: nobody ever asked for them */
     void *locks;             /* OFD and flock owners: abi/linux/fs/locks.c */
     struct gate position_gate;      /* file_position_lock */
     uint32_t internal;       /* enum file_internal; set before the file is shared */
@@ -106,6 +106,8 @@ void file_position_unlock(struct file *file, bool locked);
 uint32_t file_poll(struct file *file);
 /* For file.c, first of all when the last reference is gone and epoll_items is not NULL: its entries go. abi/linux/epoll.c */
 void epoll_file_gone(struct file *file);
+/* The same for file->async. abi/linux/file_async.c */
+void file_async_gone(struct file *file);
 struct knote_list *file_knotes(struct file *file);
 
 /* --- input/output requests --------------------------------------------------------------------------- */

@@ -3,9 +3,10 @@
  * ioctl and to locks.
  */
 #include "abi/linux/calls.h"
+#include "abi/linux/file_async.h"
 #include "abi/linux/fs/vfs.h"
 #include "abi/linux/pipe.h"
-#include "abi/linux/process.h"
+#include "abi/linux/process_life.h"
 
 /* --- dup --------------------------------------------------------------------------------------------- */
 
@@ -90,46 +91,70 @@ static int flags_exchange(struct file *file, uint32_t set, uint32_t clear)
     return 0;
 }
 
-static int flags_change(struct file *file, uint32_t set, uint32_t clear)
+static int flags_change(int fd, struct file *file, uint32_t set, uint32_t clear)
 {
+    bool was = atomic32_load_relaxed(&file->flags) & LINUX_O_ASYNC, is = (was || (set & LINUX_O_ASYNC)) && !(clear & LINUX_O_ASYNC);
+    int error = 0;
+
     if (file->ops->hold)
         file->ops->hold(file, true);
-    int error = flags_exchange(file, set, clear);
+    if (was != is)
+        error = file_async_switch(file, fd, is);
+    if (!error)
+        error = flags_exchange(file, set, clear);
     if (file->ops->hold)
         file->ops->hold(file, false);
     return error;
 }
 
-static int set_status_flags(struct file *file, uint32_t flags)
+static int set_status_flags(int fd, struct file *file, uint32_t flags)
 {
     uint32_t old = atomic32_load_relaxed(&file->flags);
 
     if ((flags & ~old & LINUX_O_NOATIME) && file->node && !node_owned_by_caller(file->node))
         return -EPERM;
-    return flags_change(file, flags & SETTABLE_FLAGS, SETTABLE_FLAGS & ~flags);
+    return flags_change(fd, file, flags & SETTABLE_FLAGS, SETTABLE_FLAGS & ~flags);
 }
 
 /* --- owners of SIGIO --------------------------------------------------------------------------------- */
 
-enum { F_OWNER_TID, F_OWNER_PID, F_OWNER_PGRP };
-
-/* A negative number is a group; a thread is remembered as a process, whose main thread has its number. */
-static int set_owner(struct file *file, int32_t owner)
+static bool owner_exists(const struct file_owner *owner)
 {
-    struct process *process;
-
-    if (owner == INT32_MIN)
-        return -EINVAL;
-    if (owner > 0) {
-        process = process_find(owner);
-        if (!process)
-            return -ESRCH;
-        object_unref(process);
+    if (owner->type == FILE_OWNER_THREAD) {
+        struct lthread *thread = thread_find(owner->id);
+        object_unref(thread);
+        return thread;
     }
-    mutex_lock(&file->mutex);
-    file->async_owner = owner;
-    mutex_unlock(&file->mutex);
-    return 0;
+    if (owner->type == FILE_OWNER_GROUP) {
+        mutex_lock(&process_tree_lock);
+        bool any = process_group_member_locked(owner->id) != NULL;
+        mutex_unlock(&process_tree_lock);
+        return any;
+    }
+    struct process *process = process_find(owner->id);
+    object_unref(process);
+    return process;
+}
+
+static int set_owner(struct file *file, struct file_owner owner)
+{
+    if (owner.id && !owner_exists(&owner))
+        return -ESRCH;
+    return file_async_set_owner(file, owner);
+}
+
+/* A negative number is a group. */
+static int set_owner_number(struct file *file, int32_t number)
+{
+    if (number == INT32_MIN)
+        return -EINVAL;
+    return set_owner(file, number < 0 ? (struct file_owner){FILE_OWNER_GROUP, -number} : (struct file_owner){FILE_OWNER_PROCESS, number});
+}
+
+static int32_t get_owner_number(struct file *file)
+{
+    struct file_owner owner = file_async_owner(file);
+    return owner.type == FILE_OWNER_GROUP ? -owner.id : owner.id;
 }
 
 static int set_owner_ex(struct file *file, uaddr_t argument)
@@ -138,28 +163,17 @@ static int set_owner_ex(struct file *file, uaddr_t argument)
 
     if (user_read(&owner, argument, sizeof(owner)))
         return -EFAULT;
-    if (owner.type < F_OWNER_TID || owner.type > F_OWNER_PGRP || owner.pid < 0)
+    if (owner.type < FILE_OWNER_THREAD || owner.type > FILE_OWNER_GROUP)
         return -EINVAL;
-    return set_owner(file, owner.type == F_OWNER_PGRP ? -owner.pid : owner.pid);
+    return owner.pid < 0 ? -ESRCH : set_owner(file, (struct file_owner){owner.type, owner.pid});
 }
 
 static int get_owner_ex(struct file *file, uaddr_t argument)
 {
-    int32_t async_owner = file->async_owner;
-    struct linux_owner_ex owner = {.type = async_owner < 0 ? F_OWNER_PGRP : F_OWNER_PID,
-                                   .pid = async_owner < 0 ? -async_owner : async_owner};
+    struct file_owner is = file_async_owner(file);
+    struct linux_owner_ex owner = {.type = is.type, .pid = is.id};
 
     return user_write(argument, &owner, sizeof(owner));
-}
-
-static int set_signal(struct file *file, uint64_t signal)
-{
-    if (signal > LINUX_SIGNALS)
-        return -EINVAL;
-    mutex_lock(&file->mutex);
-    file->async_signal = (int32_t)signal;
-    mutex_unlock(&file->mutex);
-    return 0;
 }
 
 /* --- leases ------------------------------------------------------------------------------------------ */
@@ -185,13 +199,13 @@ enum { F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW, 
        F_SETLEASE = 1024, F_GETLEASE, F_NOTIFY, F_DUPFD_CLOEXEC = 1030, F_SETPIPE_SZ, F_GETPIPE_SZ, F_ADD_SEALS, F_GET_SEALS };
 enum { FD_CLOEXEC = 1 };
 
-static int64_t fcntl_file(struct file *file, uint32_t command, uint64_t argument)
+static int64_t fcntl_file(int fd, struct file *file, uint32_t command, uint64_t argument)
 {
     switch (command) {
     case F_GETFL:
         return atomic32_load_relaxed(&file->flags);
     case F_SETFL:
-        return set_status_flags(file, (uint32_t)argument);
+        return set_status_flags(fd, file, (uint32_t)argument);
     case F_GETLK:
     case F_OFD_GETLK:
         return lock_get(file, argument, command == F_OFD_GETLK);
@@ -202,13 +216,13 @@ static int64_t fcntl_file(struct file *file, uint32_t command, uint64_t argument
     case F_OFD_SETLKW:
         return lock_set(file, argument, true, command == F_OFD_SETLKW);
     case F_SETOWN:
-        return set_owner(file, (int32_t)argument);
+        return set_owner_number(file, (int32_t)argument);
     case F_GETOWN:
-        return file->async_owner;
+        return get_owner_number(file);
     case F_SETSIG:
-        return set_signal(file, argument);
+        return argument > LINUX_SIGNALS ? -EINVAL : file_async_set_signal(file, (int32_t)argument);
     case F_GETSIG:
-        return file->async_signal;
+        return file_async_signal(file);
     case F_SETOWN_EX:
         return set_owner_ex(file, argument);
     case F_GETOWN_EX:
@@ -259,7 +273,7 @@ int64_t sys_fcntl(int32_t fd, uint32_t command, uint64_t argument)
     result = command == F_GETFL ? fd_get_any(fd, &file) : fd_get(fd, &file);
     if (result)
         return result;
-    result = fcntl_file(file, command, argument);
+    result = fcntl_file(fd, file, command, argument);
     file_unref(file);
     return result;
 }
@@ -268,13 +282,13 @@ int64_t sys_fcntl(int32_t fd, uint32_t command, uint64_t argument)
 
 enum { FIONCLEX = 0x5450, FIOCLEX = 0x5451, FIONBIO = 0x5421, FIOASYNC = 0x5452, FIOQSIZE = 0x5460 };
 
-static int switch_flag(struct file *file, uaddr_t argument, uint32_t flag)
+static int switch_flag(int fd, struct file *file, uaddr_t argument, uint32_t flag)
 {
     int32_t on;
 
     if (user_read(&on, argument, sizeof(on)))
         return -EFAULT;
-    return flags_change(file, on ? flag : 0, on ? 0 : flag);
+    return flags_change(fd, file, on ? flag : 0, on ? 0 : flag);
 }
 
 static int64_t ioctl_file(int fd, struct file *file, uint32_t command, uint64_t argument)
@@ -284,9 +298,9 @@ static int64_t ioctl_file(int fd, struct file *file, uint32_t command, uint64_t 
     case FIONCLEX:
         return fd_set_cloexec(fd, command == FIOCLEX);
     case FIONBIO:
-        return switch_flag(file, argument, LINUX_O_NONBLOCK);
+        return switch_flag(fd, file, argument, LINUX_O_NONBLOCK);
     case FIOASYNC:
-        return switch_flag(file, argument, LINUX_O_ASYNC);
+        return file->ops->async ? switch_flag(fd, file, argument, LINUX_O_ASYNC) : -ENOTTY;
     default:
         return file->ops->ioctl ? file->ops->ioctl(file, command, argument) : -ENOTTY;
     }

@@ -252,6 +252,7 @@ static void inotify_release(struct file *file)
 
 static const struct file_ops inotify_ops = {
     .kind = "inotify",
+    .async = true,
     .seek_to_nowhere = true,
     .read = inotify_read,
     .poll = inotify_poll,

@@ -414,6 +414,7 @@ static void pipe_release(struct file *file)
 
 static const struct file_ops pipe_file_ops = {
     .kind = "pipe",
+    .async = true,
     .read = pipe_read,
     .write = pipe_write,
     .poll = pipe_poll,

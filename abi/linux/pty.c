@@ -280,6 +280,7 @@ static void master_release(struct file *file)
 
 static const struct file_ops master_ops = {
     .kind = "ptmx",
+    .async = true,
     .read = master_read,
     .write = master_write,
     .poll = master_poll,

@@ -361,6 +361,7 @@ static int tty_stat(struct file *file, struct linux_stat_data *stat)
 
 static const struct file_ops tty_file_ops = {
     .kind = "tty",
+    .async = true,
     .read = tty_read,
     .write = tty_write,
     .poll = tty_poll,

@@ -284,6 +284,7 @@ static int socket_stat(struct file *file, struct linux_stat_data *stat)
 
 static const struct file_ops socket_ops = {
     .kind = "socket",
+    .async = true,
     .read = socket_read,
     .write = socket_write,
     .poll = socket_poll,

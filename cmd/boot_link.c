@@ -1,6 +1,9 @@
 /*
  * This end of the serial line: see body/riscv64/link.h for what goes over it.
  *
+ * Lines of the kernel's come over the link once it has begun; what the machine says before that, and a panic, comes over the
+ * serial line, which has no marks.
+ *
  * One loop waits for the machine, our standard input (while the kernel has given room for more) and signals. A terminal on
  * standard input is raw meanwhile: the machine's line discipline does the work. What the machine says before the link
  * begins (the firmware, the kernel's greeting) is kept, and shown when asked for or when it never begins.
@@ -22,11 +25,11 @@
 #include <unistd.h>
 
 #define LINK_MARK 0x10
-#define LINK_WINDOW 4096u
+#define LINK_WINDOW 16384u
 #define EARLY_BYTES 16384u
 
 static struct {
-    int to, from;
+    int to, from, log;
     char streams[3];
     bool verbose;
     /* from the machine */
@@ -240,8 +243,25 @@ static void take_run(const char *bytes, size_t size)
     }
 }
 
+/* The serial line, to its end. False: no more for now. */
+static bool take_log(void)
+{
+    char bytes[4096];
+    ssize_t got = read(line.log, bytes, sizeof bytes);
+    if (got > 0) {
+        show_log(bytes, (size_t)got);
+    } else if (got == 0 || (errno != EINTR && errno != EAGAIN)) {
+        close(line.log);
+        line.log = -1;
+    }
+    return got > 0 || (got < 0 && errno == EINTR);
+}
+
+/* What the serial line has said until now belongs to what came before. */
 static void begin(void)
 {
+    while (take_log())
+        ;
     line.begun = true;
     make_raw();
     send_size();
@@ -285,15 +305,20 @@ static bool take_output(void)
 
 static void serve(int signals)
 {
-    for (bool alive = true; alive;) {
+    for (bool alive = true; alive || line.log >= 0;) {
         bool wants_input = line.begun && !line.stdin_ended && line.streams[0] != 'c' && *input_room() > 0;
-        struct pollfd list[] = {{.fd = line.from, .events = POLLIN}, {.fd = signals, .events = POLLIN}, {.fd = wants_input ? 0 : -1, .events = POLLIN}};
-        if (poll(list, 3, -1) < 0)
+        struct pollfd list[] = {{.fd = alive ? line.from : -1, .events = POLLIN},
+                                {.fd = signals, .events = POLLIN},
+                                {.fd = wants_input && alive ? 0 : -1, .events = POLLIN},
+                                {.fd = line.log, .events = POLLIN}};
+        if (poll(list, 4, -1) < 0)
             continue;
         if (list[1].revents)
             pass_signal(signals);
         if (list[2].revents)
             pass_input();
+        if (list[3].revents)
+            take_log();
         if (list[0].revents)
             alive = take_output();
     }
@@ -304,6 +329,7 @@ int boot_link_serve(const struct boot_machine *machine, const char streams[3], b
     sigset_t set;
     line.to = machine->to;
     line.from = machine->from;
+    line.log = machine->log;
     memcpy(line.streams, streams, 3);
     line.verbose = verbose;
     line.channel = 'l';
@@ -311,6 +337,7 @@ int boot_link_serve(const struct boot_machine *machine, const char streams[3], b
     forwarded_set(&set);
     int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     fcntl(line.to, F_SETFL, O_NONBLOCK);
+    fcntl(line.log, F_SETFL, O_NONBLOCK);
     serve(signals);
     make_cooked();
     close(signals);

@@ -1,5 +1,8 @@
 /*
- * The emulator: its command line, and starting it with the serial line on two pipes.
+ * The emulator: its command line, and starting it with a virtio console on two pipes and the serial line on a third.
+ *
+ * Virtio devices have fixed places, since the kernel names disks by them: the console 0, entropy 1, disks from 2 on; the last is
+ * free for what the user adds.
  *
  * The program's words go to the kernel as boot arguments, each byte that would end or hide in them as %XX.
  */
@@ -10,6 +13,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +22,9 @@
 
 #define EMULATOR "qemu-system-riscv64"
 #define IMAGE "hyla-riscv64.img"
-#define ARGUMENTS_MAX 64u
+#define ARGUMENTS_MAX 128u
+#define LOG_DESCRIPTOR 200 /* the emulator's: above all that we open */
+#define FIRST_DISK_PLACE 2u
 #define BOOT_ARGUMENTS_MAX (100u << 10) /* what one word of a command line may be, with room to spare */
 
 /* --- the image ----------------------------------------------------------------------------------------- */
@@ -92,21 +98,28 @@ static void add(struct words *words, const char *word)
         words->list[words->count++] = (char *)(uintptr_t)word;
 }
 
-static void add_formatted(struct words *words, const char *option, const char *text, unsigned value)
+__attribute__((format(printf, 3, 4))) static void add_formatted(struct words *words, const char *option, const char *text, ...)
 {
     char *word;
+    va_list values;
     add(words, option);
-    if (asprintf(&word, text, value) < 0)
+    va_start(values, text);
+    if (vasprintf(&word, text, values) < 0)
         abort();
+    va_end(values);
     add(words, word);
 }
 
 static void command_line(struct words *words, const struct boot_options *options, const char *image, int root, const char *arguments)
 {
-    static const char *const fixed[] = {EMULATOR,  "-machine", "virt", "-display", "none",      "-monitor", "none",
-                                        "-no-reboot", "-chardev", "stdio,id=link,signal=off", "-serial", "chardev:link"};
+    static const char *const fixed[] = {EMULATOR, "-machine", "virt", "-display", "none", "-monitor", "none", "-no-reboot", "-nic", "none",
+                                        "-chardev", "stdio,id=link,signal=off", "-serial", "chardev:log",
+                                        "-global", "virtio-mmio.force-legacy=false",
+                                        "-device", "virtio-serial-device,max_ports=2,bus=virtio-mmio-bus.0", "-device", "virtserialport,chardev=link,nr=1",
+                                        "-device", "virtio-rng-device,bus=virtio-mmio-bus.1"};
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
         add(words, fixed[i]);
+    add_formatted(words, "-chardev", "file,id=log,path=/proc/self/fd/%d", LOG_DESCRIPTOR);
     add_formatted(words, "-smp", "%u", options->cpus);
     add(words, "-m");
     add(words, options->memory);
@@ -115,9 +128,14 @@ static void command_line(struct words *words, const struct boot_options *options
     add_formatted(words, "-initrd", "/proc/self/fd/%u", (unsigned)root);
     add(words, "-append");
     add(words, arguments);
+    for (uint32_t i = 0; i < options->disk_count; i++) {
+        add(words, "-drive");
+        add(words, boot_disk_drive(&options->disks[i], i));
+        add_formatted(words, "-device", "virtio-blk-device,drive=disk%u,bus=virtio-mmio-bus.%u", i, i + FIRST_DISK_PLACE);
+    }
     if (options->icount) {
         add(words, "-icount");
-        add(words, "shift=0,sleep=off");
+        add(words, "shift=0");
     }
     if (options->gdb_port) {
         add_formatted(words, "-gdb", "tcp:127.0.0.1:%u", options->gdb_port);
@@ -128,12 +146,13 @@ static void command_line(struct words *words, const struct boot_options *options
 }
 
 /* In the child: the line becomes its standard input and output; it dies with us. `failed` is closed by a good exec. */
-static void become_emulator(struct words *words, int input, int output, int failed)
+static void become_emulator(struct words *words, int input, int output, int log, int failed)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     setpgid(0, 0); /* the terminal's signals are for the program, and reach it through us */
     dup2(input, 0);
     dup2(output, 1);
+    dup2(log, LOG_DESCRIPTOR);
     boot_link_unblock_signals();
     execvp(EMULATOR, words->list);
     int error = errno;
@@ -153,19 +172,21 @@ static int exec_error(int end)
 
 static int start(struct boot_machine *machine, struct words *words)
 {
-    int to[2], from[2], failed[2];
-    if (pipe2(to, O_CLOEXEC) || pipe2(from, O_CLOEXEC) || pipe2(failed, O_CLOEXEC))
+    int to[2], from[2], log[2], failed[2];
+    if (pipe2(to, O_CLOEXEC) || pipe2(from, O_CLOEXEC) || pipe2(log, O_CLOEXEC) || pipe2(failed, O_CLOEXEC))
         return errno;
     machine->pid = fork();
     if (machine->pid < 0)
         return errno;
     if (machine->pid == 0)
-        become_emulator(words, to[0], from[1], failed[1]);
+        become_emulator(words, to[0], from[1], log[1], failed[1]);
     close(to[0]);
     close(from[1]);
+    close(log[1]);
     close(failed[1]);
     machine->to = to[1];
     machine->from = from[0];
+    machine->log = log[0];
     return exec_error(failed[0]);
 }
 

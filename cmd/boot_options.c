@@ -9,12 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPTION_CPUS = 256, OPTION_MEMORY, OPTION_ROOT, OPTION_CWD, OPTION_ENV, OPTION_GDB, OPTION_TRACE, OPTION_ICOUNT, OPTION_QEMU_ARG, OPTION_KERNEL };
+enum { OPTION_CPUS = 256, OPTION_MEMORY, OPTION_ROOT, OPTION_DISK, OPTION_CWD, OPTION_ENV, OPTION_GDB, OPTION_TRACE, OPTION_ICOUNT, OPTION_QEMU_ARG, OPTION_KERNEL };
 
 static const struct option long_options[] = {
     {"cpus", required_argument, NULL, OPTION_CPUS},
     {"memory", required_argument, NULL, OPTION_MEMORY},
     {"root", required_argument, NULL, OPTION_ROOT},
+    {"disk", required_argument, NULL, OPTION_DISK},
     {"cwd", required_argument, NULL, OPTION_CWD},
     {"env", required_argument, NULL, OPTION_ENV},
     {"gdb", optional_argument, NULL, OPTION_GDB},
@@ -38,6 +39,7 @@ void boot_help(void)
          "Standard streams, the terminal, signals and the exit status are passed through.\n"
          "\n"
          "  --root DIR|TAR|CPIO  the machine's files (default: PROGRAM alone, a static one)\n"
+         "  --disk IMG[,ro]      a disk: raw image or block device, as /dev/vda, /dev/vdb, ...; ro: only read\n"
          "  --cwd DIR            start in DIR (default: /)\n"
          "  --env NAME=VALUE     set a variable (default: PATH, HOME and TERM only)\n"
          "  --cpus N             harts, 1 to 8 (default: 2)\n"
@@ -93,6 +95,7 @@ static int take(struct boot_options *options, int option, char *text)
         options->memory = text;
         return memory_sane(text) ? -1 : bad("memory", text, "a size such as 512M or 2G is wanted");
     case OPTION_ROOT: options->root = text; return -1;
+    case OPTION_DISK: return boot_disk_add(options, text);
     case OPTION_CWD:
         options->cwd = text;
         return *text == '/' ? -1 : bad("cwd", text, "an absolute path is wanted");

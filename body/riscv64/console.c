@@ -8,16 +8,18 @@
 
 #include "abi/linux/process.h"
 #include "abi/linux/tty.h"
+#include "body/riscv64/line.h"
 #include "body/riscv64/link.h"
 #include "body/riscv64/sbi.h"
 #include "body/riscv64/uart.h"
+#include "body/riscv64/virtio/virtio.h"
 #include "kernel/async.h"
 #include "kernel/body.h"
 #include "kernel/string.h"
 
 #define CONSOLE_NUMBER ((uint64_t)5 << 8 | 1)
 
-static bool have_uart;
+static bool have_uart, have_line;
 static struct spinlock line_lock = SPINLOCK_INIT(RANK_LOG - 2); /* one line at a time */
 static struct tty *tty;
 static struct async_work input_work, output_work;
@@ -45,7 +47,7 @@ void console_emergency(const char *text, size_t length)
 void console_emergency_begin(void)
 {
     static const char mark[] = {LINK_MARK, 'l', LINK_MARK, 'l'};
-    if (link_active())
+    if (link_active() && line_is_serial())
         console_emergency(mark, sizeof mark);
     console_emergency("\n", 1);
 }
@@ -86,7 +88,9 @@ void body_log(const char *text, size_t length)
 void console_init(void)
 {
     have_uart = uart_init();
-    if (have_uart)
+    virtio_init();
+    have_line = line_init();
+    if (have_line)
         link_begin();
 }
 
@@ -97,7 +101,7 @@ static void flush_locked(struct tty *console)
     const uint8_t *bytes;
     size_t size;
     while (!console->stopped && (size = tty_output_peek_locked(console, &bytes))) {
-        size_t written = link_active() ? link_send('c', bytes, size) : uart_write(bytes, size);
+        size_t written = link_active() ? link_send('c', bytes, size) : line_write(bytes, size);
         tty_output_skip_locked(console, written);
         if (written < size)
             break; /* line_has_room brings us back */
@@ -118,7 +122,7 @@ static void do_input(UNUSED struct async_work *work)
     for (;;) {
         if (at == size) {
             at = 0;
-            size = uart_read(bytes, sizeof bytes);
+            size = line_read(bytes, sizeof bytes);
         }
         if (!size)
             return;
@@ -183,7 +187,7 @@ static int open_terminal(struct process_start *start)
 int console_open(struct process_start *start)
 {
     int error = 0;
-    if (!have_uart)
+    if (!have_line)
         return -ENODEV;
     async_work_init(&input_work, do_input);
     async_work_init(&output_work, do_output);
@@ -192,6 +196,6 @@ int console_open(struct process_start *start)
     if (!error && link_active())
         return link_open(start, receive, line_has_room);
     if (!error)
-        uart_listen(line_received, line_has_room);
+        line_listen(line_received, line_has_room);
     return error;
 }

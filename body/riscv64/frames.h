@@ -22,6 +22,7 @@ enum frame_kind {
     FRAME_PAGE,     /* a page of a program or a memobj */
     FRAME_TABLE,    /* a page table */
     FRAME_STACK,
+    FRAME_DEVICE,   /* queues and buffers of devices */
     FRAME_KINDS,
 };
 

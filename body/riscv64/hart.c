@@ -21,6 +21,8 @@
 #include "kernel/timer.h"
 
 #define SLICE_NS 10000000u
+/* What no deadline is programmed as. Not the largest count: an emulator that turns ticks into ns would find it in the past. */
+#define FAR_NS ((nanoseconds_t)INT64_MAX / 2)
 #define HALT_TURNS 100000000u
 
 struct hart harts[MACHINE_HARTS_MAX];
@@ -151,7 +153,7 @@ static void program(struct hart *hart)
     if (deadline == hart->programmed)
         return;
     hart->programmed = deadline;
-    uint64_t ticks = deadline == DEADLINE_NEVER ? UINT64_MAX : time_ticks(deadline);
+    uint64_t ticks = time_ticks(deadline < FAR_NS ? deadline : FAR_NS);
     if (machine.sstc)
         csr_write("0x14d", ticks); /* stimecmp */
     else

@@ -11,14 +11,14 @@
 #include "abi/linux/pipe.h"
 #include "abi/linux/process.h"
 #include "abi/linux/tty.h"
+#include "body/riscv64/line.h"
 #include "body/riscv64/machine.h"
-#include "body/riscv64/uart.h"
 #include "kernel/async.h"
 #include "kernel/body.h"
 #include "kernel/string.h"
 
 #define RING_BYTES 8192u /* powers of two */
-#define CHUNK 1024u
+#define CHUNK 4096u
 
 struct ring {
     uint32_t head, tail;
@@ -77,7 +77,7 @@ static void push_locked(void)
     while (link.head != link.tail) {
         uint32_t at = link.tail % RING_BYTES, size = link.head - link.tail;
         size = size < RING_BYTES - at ? size : RING_BYTES - at;
-        size_t taken = uart_write(link.ring + at, size);
+        size_t taken = line_write(link.ring + at, size);
         link.tail += (uint32_t)taken;
         if (taken < size)
             return;
@@ -115,13 +115,22 @@ size_t link_send(char channel, const void *bytes, size_t size)
     return done;
 }
 
+static void put_ring_now(void)
+{
+    while (link.head != link.tail) {
+        uint32_t at = link.tail % RING_BYTES, size = link.head - link.tail;
+        size = size < RING_BYTES - at ? size : RING_BYTES - at;
+        line_put_now(link.ring + at, size);
+        link.tail += size;
+    }
+}
+
 void link_send_now(char channel, const void *bytes, size_t size)
 {
     spin_lock(&link.lock);
     for (size_t done = 0; done < size || link.head != link.tail;) {
         done += put_locked(channel, (const uint8_t *)bytes + done, size - done);
-        while (link.head != link.tail)
-            uart_put_now(link.ring[link.tail++ % RING_BYTES]);
+        put_ring_now();
     }
     spin_unlock(&link.lock);
 }
@@ -184,51 +193,73 @@ static void obey(const char *word)
 }
 
 /* What the other side sends without having been given room for it is lost. */
-static void keep(struct ring *ring, uint8_t byte)
+static void keep(struct ring *ring, const uint8_t *bytes, size_t size)
 {
-    if (ring->head - ring->tail < LINK_WINDOW)
-        ring->bytes[ring->head++ % LINK_WINDOW] = byte;
+    for (size_t i = 0; i < size && ring->head - ring->tail < LINK_WINDOW; i++)
+        ring->bytes[ring->head++ % LINK_WINDOW] = bytes[i];
 }
 
-static void keep_stdin(uint8_t byte, bool end)
+static void keep_stdin(const uint8_t *bytes, size_t size, bool end)
 {
     mutex_lock(&link.stdin_mutex);
     link.stdin_ended |= end;
-    if (!end)
-        keep(&link.stdin, byte);
+    keep(&link.stdin, bytes, size);
     mutex_unlock(&link.stdin_mutex);
     waitq_wake_all(&link.stdin_waiters);
 }
 
-static void take_data(uint8_t byte)
+static void take_word(const uint8_t *bytes, size_t size)
 {
-    if (link.from == 'c') {
-        keep(&link.terminal, byte);
-    } else if (link.from == 'i') {
-        keep_stdin(byte, false);
-    } else if (byte == '\n') {
-        link.word[link.word_length] = 0;
-        obey(link.word);
-        link.word_length = 0;
-    } else if (link.word_length < sizeof link.word - 1) {
-        link.word[link.word_length++] = (char)byte;
+    for (size_t i = 0; i < size; i++) {
+        if (bytes[i] == '\n') {
+            link.word[link.word_length] = 0;
+            obey(link.word);
+            link.word_length = 0;
+        } else if (link.word_length < sizeof link.word - 1) {
+            link.word[link.word_length++] = (char)bytes[i];
+        }
     }
 }
 
-static void take_byte(uint8_t byte)
+static void take_data(const uint8_t *bytes, size_t size)
 {
-    bool marked = link.marked;
-    link.marked = !marked && byte == LINK_MARK;
-    if (link.marked)
+    if (!size)
         return;
-    if (!marked || byte == LINK_MARK) {
-        take_data(byte);
+    if (link.from == 'c')
+        keep(&link.terminal, bytes, size);
+    else if (link.from == 'i')
+        keep_stdin(bytes, size, false);
+    else
+        take_word(bytes, size);
+}
+
+/* What follows a mark: another channel, or the mark itself as data. */
+static void take_marked(uint8_t byte)
+{
+    link.marked = false;
+    if (byte == LINK_MARK) {
+        take_data(&byte, 1);
         return;
     }
     link.from = (char)byte;
     link.word_length = 0;
     if (byte == 'q')
-        keep_stdin(0, true);
+        keep_stdin(NULL, 0, true);
+}
+
+static void take(const uint8_t *bytes, size_t size)
+{
+    for (size_t at = 0; at < size; at++) {
+        if (link.marked) {
+            take_marked(bytes[at]);
+            continue;
+        }
+        size_t start = at;
+        while (at < size && bytes[at] != LINK_MARK)
+            at++;
+        take_data(bytes + start, at - start);
+        link.marked = at < size;
+    }
 }
 
 static void give_terminal(void)
@@ -251,10 +282,8 @@ static void do_input(UNUSED struct async_work *work)
 {
     static uint8_t bytes[CHUNK];
     size_t size;
-    while ((size = uart_read(bytes, sizeof bytes))) {
-        for (size_t i = 0; i < size; i++)
-            take_byte(bytes[i]);
-    }
+    while ((size = line_read(bytes, sizeof bytes)))
+        take(bytes, size);
     give_terminal();
 }
 
@@ -294,7 +323,7 @@ static void feed(UNUSED void *argument)
 
 static void pump(void *argument)
 {
-    uint8_t bytes[CHUNK];
+    uint8_t bytes[CHUNK / 2];
     int stream = (int)(uintptr_t)argument;
     int64_t size;
     while ((size = file_read_kernel(link.output_ends[stream], bytes, sizeof bytes, 0)) > 0)
@@ -349,7 +378,7 @@ int link_open(struct process_start *start, size_t (*received)(const uint8_t *byt
     mutex_init(&link.stdin_mutex, RANK_PIPE - 1);
     waitq_init(&link.stdin_waiters);
     waitq_init(&link.senders);
-    uart_listen(link_received, line_has_room);
+    line_listen(link_received, line_has_room);
     say_room('c', LINK_WINDOW);
     say_room('i', LINK_WINDOW);
     return open_streams(start);

@@ -1,5 +1,5 @@
 /*
- * The link to `hyla boot`: several channels over the one serial line.
+ * The link to `hyla boot`: several channels over one line, a virtio console or the serial line (line.h).
  *
  * The byte LINK_MARK and a channel's letter say whose the bytes are that follow; a LINK_MARK among them is sent twice.
  * cmd/boot_link.c is the other side. From the kernel:
@@ -20,7 +20,7 @@
 #include "kernel/types.h"
 
 #define LINK_MARK 0x10
-#define LINK_WINDOW 4096u
+#define LINK_WINDOW 16384u /* a power of two */
 
 struct process_start;
 

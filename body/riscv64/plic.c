@@ -62,6 +62,8 @@ void plic_handle(uint32_t source, void (*function)(void *argument), void *argume
     spin_unlock(&lock);
 }
 
+void plic_ignore(uint32_t source) { device_write32(base + PRIORITY(source), 0); }
+
 void plic_interrupt(void)
 {
     uint32_t context = context_of(hart_self()), source;

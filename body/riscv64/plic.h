@@ -11,6 +11,8 @@ void plic_init(void);
 void plic_init_hart(void);
 /* function runs with interrupts disabled on whatever hart took it. */
 void plic_handle(uint32_t source, void (*function)(void *argument), void *argument);
+/* The source interrupts no more. Any context. */
+void plic_ignore(uint32_t source);
 void plic_interrupt(void);
 
 #endif

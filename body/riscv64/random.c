@@ -1,8 +1,9 @@
 /*
  * Entropy: ChaCha20 as a generator with a key that is replaced after each use (RFC 8439's block function).
  *
- * The first key is made of the firmware's seed, where the device tree has one, the clocks and the machine's place in time.
- * Without a seed the numbers are not good enough for secrets, and the log says so.
+ * The first key is made of the firmware's seed, where the device tree has one, the clocks and the machine's place in time. An
+ * entropy device adds to it as long as the machine runs. With neither the numbers are not good enough for secrets, and the log
+ * says so.
  */
 #include "body/riscv64/machine.h"
 #include "body/riscv64/random.h"
@@ -12,6 +13,7 @@
 #include "kernel/string.h"
 
 #define ROUNDS 10u
+#define STALE_BLOCKS 1024u /* fresh entropy is asked for after so many */
 
 static struct {
     struct spinlock lock;
@@ -50,8 +52,11 @@ static void next_half(uint8_t out[32])
     spin_lock(&generator.lock);
     make_block(generator.key, generator.count++, block);
     memcpy(generator.key, block, 32);
+    bool stale = !(generator.count % STALE_BLOCKS);
     spin_unlock(&generator.lock);
     memcpy(out, block + 8, 32);
+    if (stale)
+        random_want_entropy();
 }
 
 void body_random(void *buffer, size_t size)
@@ -87,6 +92,6 @@ void random_init(void)
     random_mix(times, sizeof times);
     if (machine.seed && machine.seed_size >= 16)
         random_mix(machine.seed, machine.seed_size);
-    else
-        log_line("the firmware gives no rng-seed: random numbers can be guessed");
+    else if (!random_has_device())
+        log_line("the firmware gives no rng-seed and there is no entropy device: random numbers can be guessed");
 }

@@ -182,7 +182,7 @@ uint64_t body_memory_size(void) { return frames_total() << PAGE_SHIFT; }
 
 void memory_report(void)
 {
-    static const char *const names[FRAME_KINDS] = {"reserved", "free", "small objects", "large objects", "pages", "tables", "stacks"};
+    static const char *const names[FRAME_KINDS] = {"reserved", "free", "small objects", "large objects", "pages", "tables", "stacks", "devices"};
     for (uint32_t kind = 0; kind < FRAME_KINDS; kind++)
         log_line("memory: %s: %lu frames", names[kind], (unsigned long)frames_count((enum frame_kind)kind));
     for (uint32_t i = 0; i < CLASSES; i++)

@@ -63,6 +63,8 @@ void uart_put_now(uint8_t byte)
     put(DATA, byte);
 }
 
+bool uart_present(void) { return uart.base; }
+
 static void enable_locked(uint8_t which, bool on)
 {
     uint8_t enabled = on ? uart.enabled | which : uart.enabled & (uint8_t)~which;

@@ -8,6 +8,7 @@
 
 /* False: the machine has none, and nothing else here may be called. */
 bool uart_init(void);
+bool uart_present(void);
 /* Waits for the line; any context, without a lock. */
 void uart_put_now(uint8_t byte);
 /*

@@ -15,6 +15,10 @@
 enum { MAJOR_MEMORY = 1, MAJOR_TTY = 5, MAJOR_MISC = 10, MAJOR_PTS = 136 };
 enum { MINOR_TTY = 0, MINOR_CONSOLE = 1, MINOR_PTMX = 2, MINOR_FUSE = 229 };
 
+#define REGISTERED_MAX 16u
+static struct device_entry registered[REGISTERED_MAX];
+static uint32_t registered_count;
+
 static struct fs *first_instance; /* what device_stat speaks of; kept for ever */
 
 static uint64_t number_of(uint32_t major, uint32_t minor) { return (uint64_t)major << 8 | minor; }
@@ -35,8 +39,27 @@ static int terminal_open(uint32_t minor, uint32_t flags, struct file **file)
     }
 }
 
+int device_register(const struct device_entry *entry)
+{
+    if (registered_count == REGISTERED_MAX)
+        return -ENOSPC;
+    registered[registered_count++] = *entry;
+    return 0;
+}
+
+static const struct device_entry *find_registered(uint32_t type, uint64_t rdev)
+{
+    for (uint32_t i = 0; i < registered_count; i++)
+        if ((registered[i].mode & LINUX_S_IFMT) == type && registered[i].major == major_of(rdev) && registered[i].minor == minor_of(rdev))
+            return &registered[i];
+    return NULL;
+}
+
 int device_open(uint32_t mode, uint64_t rdev, uint32_t flags, struct file **file)
 {
+    const struct device_entry *entry = find_registered(mode & LINUX_S_IFMT, rdev);
+    if (entry)
+        return entry->open(entry->data, flags, file);
     if ((mode & LINUX_S_IFMT) != LINUX_S_IFCHR)
         return -ENXIO;
     switch (major_of(rdev)) {
@@ -100,6 +123,8 @@ static int populate(struct fs *fs)
     int error = add_pts(fs);
     for (size_t i = 0; i < ARRAY_SIZE(devices) && !error; i++)
         error = add(fs, devices[i].name, LINUX_S_IFCHR | devices[i].mode, number_of(devices[i].major, devices[i].minor), NULL, devices[i].gid);
+    for (uint32_t i = 0; i < registered_count && !error; i++)
+        error = add(fs, registered[i].name, registered[i].mode, number_of(registered[i].major, registered[i].minor), NULL, registered[i].gid);
     for (size_t i = 0; i < ARRAY_SIZE(symlinks) && !error; i++)
         error = add(fs, symlinks[i].name, LINUX_S_IFLNK | 0777, 0, symlinks[i].target, 0);
     return error ? error : add(fs, "shm", LINUX_S_IFDIR | 01777, 0, NULL, 0);

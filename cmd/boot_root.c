@@ -2,7 +2,7 @@
  * The machine's root as an initramfs: a cpio archive in "newc" format in memory.
  *
  * A folder is walked without following links; a tar archive (POSIX ustar with the extensions of GNU and pax for long names)
- * is taken apart; a cpio archive is used as it is. Owners become root, since the folder was likely made by somebody without
+ * is taken apart; a cpio archive is used as it is. Either may be compressed: gzip, xz, zstd or bzip2 unpacks it then. Owners become root, since the folder was likely made by somebody without
  * the right to keep them.
  */
 #include "cmd/boot.h"
@@ -17,9 +17,11 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define TAR_BLOCK 512u
+#define CPIO_HEADER 110u
 
 struct packing {
     FILE *out;
@@ -298,6 +300,81 @@ static int pack_tar(struct packing *packing, const char *archive, uint64_t size)
     return tar_walk(archive, size, pack_member, &tar) ? 0 : -EINVAL;
 }
 
+/* --- from a cpio archive ------------------------------------------------------------------------------- */
+
+/* An eight-digit hexadecimal field of a header, or -1. */
+static int64_t cpio_field(const char *header, unsigned index)
+{
+    char text[9] = "", *end;
+    memcpy(text, header + 6 + 8 * index, 8);
+    for (int i = 0; i < 8; i++)
+        if (!memchr("0123456789abcdefABCDEF", text[i], 22))
+            return -1;
+    return (int64_t)strtoul(text, &end, 16);
+}
+
+/* Every member is whole up to the trailer. What the names and modes say is the kernel's to judge. */
+static bool cpio_whole(const char *archive, uint64_t size)
+{
+    for (uint64_t at = 0; at + CPIO_HEADER <= size;) {
+        int64_t bytes = cpio_field(archive + at, 6), name = cpio_field(archive + at, 11);
+        if (memcmp(archive + at, "07070", 5) || bytes < 0 || name < 1)
+            return false;
+        uint64_t contents = (at + CPIO_HEADER + (uint64_t)name + 3) & ~(uint64_t)3;
+        if (contents > size || (uint64_t)bytes > size - contents || archive[at + CPIO_HEADER + (uint64_t)name - 1])
+            return false;
+        if (!strcmp(archive + at + CPIO_HEADER, "TRAILER!!!"))
+            return true;
+        at = (contents + (uint64_t)bytes + 3) & ~(uint64_t)3;
+    }
+    return false;
+}
+
+/* --- compressed ---------------------------------------------------------------------------------------- */
+
+struct compression {
+    const char *magic;
+    size_t magic_size;
+    const char *program;
+};
+
+/* A compressed archive by its first bytes; NULL: none that is known. */
+static const struct compression *find_compression(int fd)
+{
+    static const struct compression known[] = {{"\x1f\x8b", 2, "gzip"}, {"\xfd" "7zXZ", 5, "xz"}, {"\x28\xb5\x2f\xfd", 4, "zstd"}, {"BZh", 3, "bzip2"}};
+    char start[6] = "";
+    if (pread(fd, start, sizeof start, 0) < 0)
+        return NULL;
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (!memcmp(start, known[i].magic, known[i].magic_size))
+            return &known[i];
+    return NULL;
+}
+
+/* What the program makes of it, as a file in memory; -1 after a complaint. */
+static int decompress(int fd, const char *program, const char *name)
+{
+    int out = memfd_create("root", MFD_CLOEXEC), status = -1;
+    pid_t pid = out < 0 ? -1 : fork();
+    if (pid == 0) {
+        dup2(fd, 0);
+        dup2(out, 1);
+        execlp(program, program, "-dc", (char *)NULL);
+        _exit(EXIT_NOT_FOUND);
+    }
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (pid > 0 && status == 0)
+        return out;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_NOT_FOUND)
+        complain("--root '%s': it takes %s to read it, which is not installed", name, program);
+    else
+        complain("--root '%s': %s cannot decompress it", name, program);
+    if (out >= 0)
+        close(out);
+    return -1;
+}
+
 /* --- choosing ------------------------------------------------------------------------------------------ */
 
 /* A member that says where it is from: what the archive begins with does not matter to the kernel. */
@@ -308,7 +385,7 @@ static int pack_archive(struct packing *packing, int fd, const char *name)
     int error = 0;
     if (archive == MAP_FAILED)
         error = -EINVAL;
-    else if (stat.st_size > 6 && (!memcmp(archive, "070701", 6) || !memcmp(archive, "070702", 6)))
+    else if (stat.st_size > 6 && (!memcmp(archive, "070701", 6) || !memcmp(archive, "070702", 6)) && cpio_whole(archive, (uint64_t)stat.st_size))
         fwrite(archive, 1, (size_t)stat.st_size, packing->out);
     else if (stat.st_size > 263 && !memcmp(archive + 257, "ustar", 5))
         error = pack_tar(packing, archive, (uint64_t)stat.st_size);
@@ -317,7 +394,7 @@ static int pack_archive(struct packing *packing, int fd, const char *name)
     if (archive != MAP_FAILED)
         munmap(archive, (size_t)stat.st_size);
     if (error)
-        complain("--root '%s': neither a folder nor a whole tar or cpio (newc) archive, uncompressed", name);
+        complain("--root '%s': neither a folder nor a whole tar or cpio (newc) archive", name);
     return error;
 }
 
@@ -331,6 +408,14 @@ static int pack_given(struct packing *packing, const char *root)
     }
     if (S_ISDIR(stat.st_mode))
         return pack_folder(packing, fd, "");
+    const struct compression *compression = find_compression(fd);
+    if (compression) {
+        int plain = decompress(fd, compression->program, root);
+        close(fd);
+        if (plain < 0)
+            return -EINVAL;
+        fd = plain;
+    }
     int error = pack_archive(packing, fd, root);
     close(fd);
     return error;
@@ -353,6 +438,26 @@ static int pack_program(struct packing *packing, char **argv)
     return error;
 }
 
+/* Bytes of "512M" and the like; a number alone is in MiB, as the emulator takes it. */
+static uint64_t memory_bytes(const char *text)
+{
+    char *unit;
+    uint64_t value = strtoull(text, &unit, 10);
+    int shift = *unit == 'K' || *unit == 'k' ? 10 : *unit == 'G' || *unit == 'g' ? 30 : 20;
+    return value << shift;
+}
+
+/* The emulator puts it behind the first half of memory, or the first 128 MiB; the device tree and some room are behind it. */
+static bool fits(int fd, const char *memory)
+{
+    struct stat stat;
+    uint64_t bytes = memory_bytes(memory), before = bytes / 2 < (128u << 20) ? bytes / 2 : 128u << 20;
+    if (fstat(fd, &stat) || (uint64_t)stat.st_size + (6u << 20) <= bytes - before)
+        return true;
+    complain("the root's %llu MiB do not fit into the machine's memory of %s: --memory gives it more", (unsigned long long)stat.st_size >> 20, memory);
+    return false;
+}
+
 int boot_root_pack(const struct boot_options *options)
 {
     int fd = memfd_create("initramfs", 0); /* the emulator inherits it */
@@ -367,5 +472,7 @@ int boot_root_pack(const struct boot_options *options)
         complain("cannot make an initramfs: %s", strerror(errno));
         error = -EIO;
     }
+    if (!error && !fits(fd, options->memory))
+        error = -ENOMEM;
     return error ? -1 : fd;
 }

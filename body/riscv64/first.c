@@ -164,7 +164,7 @@ static void build_tree(void)
     if (!error && size)
         error = cpio_unpack(root, (const void *)(DIRECT_BASE + machine.initrd_start), size);
     if (error)
-        fail(FAILED, "the root cannot be unpacked", error);
+        fail(FAILED, error == -ENOMEM || error == -ENOSPC ? "the root does not fit into the machine's memory" : "the root's archive is damaged", error);
     if (size)
         frames_release(machine.initrd_start, size);
     error = mount_root(root);

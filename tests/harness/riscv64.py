@@ -13,6 +13,7 @@ import tempfile
 import threading
 
 from . import cases
+from .riscv64_machine import machine_tests
 from .runner import Failure, Skip, Test
 from .world import World, clip
 
@@ -209,4 +210,4 @@ def tests(build, hyla):
         return [Test("riscv64 machine", skip)]
     folder = os.path.join(os.path.dirname(__file__), "../cases")
     files = [os.path.join(folder, name) for name in CASE_FILES]
-    return [*program_tests(build, hyla), *case_tests(build, hyla, files)]
+    return [*machine_tests(build, hyla, boot), *program_tests(build, hyla), *case_tests(build, hyla, files)]

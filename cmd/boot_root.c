@@ -232,12 +232,13 @@ static void put_tar_member(struct packing *packing, const struct tar_header *hea
         put_bytes(packing, name, S_IFREG | mode, contents, size, time);
 }
 
-/* Calls member for each; false when the archive is cut off. */
+/* Calls member for each; false when the archive is cut off: it must have its end, a block of zeros. */
 static bool tar_walk(const char *archive, uint64_t size, void (*member)(void *, const struct tar_header *, const struct tar_names *, const char *, uint64_t),
                      void *context)
 {
     struct tar_names names = {"", ""};
-    for (uint64_t at = 0; at + TAR_BLOCK <= size && archive[at];) {
+    uint64_t at = 0;
+    while (at + TAR_BLOCK <= size && archive[at]) {
         const struct tar_header *header = (const void *)(archive + at);
         uint64_t bytes = octal(header->size, sizeof header->size), blocks = (bytes + TAR_BLOCK - 1) / TAR_BLOCK * TAR_BLOCK;
         const char *contents = archive + at + TAR_BLOCK;
@@ -255,7 +256,7 @@ static bool tar_walk(const char *archive, uint64_t size, void (*member)(void *, 
             names = (struct tar_names){"", ""};
         }
     }
-    return true;
+    return at + TAR_BLOCK <= size;
 }
 
 struct tar_search {

@@ -6,6 +6,9 @@
  * goes on in the upper half. The others are started by hart.c with a1 pointing at their own struct hart_start, and use the
  * tables the kernel has made by then: for the two instructions that still run at physical addresses, they borrow the
  * fault on turning translation on, whose handler address is already an upper one.
+ *
+ * A started hart may all the same come in at _start: OpenSBI 1.1 marks a hart as started before it notes the address, and a hart
+ * that looks in between goes where the first one went. Whoever finds `taken` set is such a one, and looks for its record itself.
  */
 #include "body/riscv64/layout.h"
 
@@ -14,6 +17,10 @@
 _start:
     csrw sie, zero
     csrw sscratch, zero
+    la t0, taken
+    li t1, 1
+    amoswap.w.aqrl t1, t1, (t0)
+    bnez t1, lost
     mv s3, a0
     mv s1, a1
     la t0, bss_start
@@ -61,12 +68,28 @@ no_sv48:
     ecall
     j 3b
 
+    /* Hart a0 finds its struct hart_start; the records were complete before it was started. */
+lost:
+    fence rw, rw
+    la a1, hart_starts
+    addi t1, a1, HART_STARTS * HART_START_SIZE
+8:  bgeu a1, t1, 9f
+    ld t0, HART_START_ID(a1)
+    ld t2, HART_START_SATP(a1)
+    addi a1, a1, HART_START_SIZE
+    beqz t2, 8b
+    bne t0, a0, 8b
+    addi a1, a1, -HART_START_SIZE
+    j hart_start_entry
+9:  wfi
+    j 9b
+
     /* struct hart_start at a1, a physical address: satp, where to go on, stack, hart. */
     .globl hart_start_entry
 hart_start_entry:
     csrw sie, zero
     csrw sscratch, zero
-    ld t0, 0(a1)
+    ld t0, HART_START_SATP(a1)
     ld t1, 8(a1)
     ld sp, 16(a1)
     ld tp, 24(a1)
@@ -88,6 +111,11 @@ hart_start_upper:
     .section .rodata
 no_sv48_text:
     .asciz "hyla: this machine's harts have no Sv48 translation, which this kernel needs\n"
+
+    .section .data
+    .balign 4
+taken:
+    .word 0
 
     .section .bss
     .balign 16

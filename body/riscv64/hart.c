@@ -30,9 +30,12 @@ uint32_t hart_count = 1;
 
 /* What hart_start_entry (boot.S) finds at its argument. */
 struct hart_start {
-    uint64_t satp, entry, stack, hart;
+    uint64_t satp, entry, stack, hart, id;
 };
-static struct hart_start starts[MACHINE_HARTS_MAX];
+_Static_assert(offsetof(struct hart_start, satp) == HART_START_SATP && offsetof(struct hart_start, id) == HART_START_ID &&
+                   sizeof(struct hart_start) == HART_START_SIZE, "layout.h");
+struct hart_start hart_starts[MACHINE_HARTS_MAX]; /* boot.S looks through it too */
+_Static_assert(MACHINE_HARTS_MAX == HART_STARTS, "layout.h");
 
 extern char image_start[];
 void hart_start_entry(void);
@@ -70,7 +73,7 @@ void harts_prepare(uint32_t limit)
         hart->index = i;
         hart->timer_deadline = hart->slice_deadline = hart->programmed = DEADLINE_NEVER;
         hart->emergency_sp = make_stack();
-        starts[i] = (struct hart_start){kernel_map_satp(), (uint64_t)hart_start_upper, make_stack(), (uint64_t)hart};
+        hart_starts[i] = (struct hart_start){kernel_map_satp(), (uint64_t)hart_start_upper, make_stack(), (uint64_t)hart, hart->id};
     }
 }
 
@@ -81,7 +84,7 @@ void harts_start(uint64_t load)
     for (uint32_t i = 1; i < hart_count; i++) {
         uint64_t entry = physical((const void *)(uintptr_t)hart_start_entry, load);
         atomic_fence();
-        int64_t error = sbi_hart_start(harts[i].id, entry, physical(&starts[i], load));
+        int64_t error = sbi_hart_start(harts[i].id, entry, physical(&hart_starts[i], load));
         if (error)
             panic("hart %lu does not start: firmware error %ld", (unsigned long)harts[i].id, (long)error);
     }

@@ -18,6 +18,12 @@
 #define KERNEL_STACK_SIZE 32768
 #define KERNEL_STACK_SHIFT 15 /* a stack pointer with this bit clear has left its stack */
 
+/* struct hart_start, for assembly; checked in hart.c. */
+#define HART_START_SATP 0
+#define HART_START_ID 32
+#define HART_START_SIZE 40
+#define HART_STARTS 8
+
 /* struct hart, for assembly; checked in hart.h. */
 #define HART_SCRATCH 0
 #define HART_USER_REGS 8

@@ -29,7 +29,7 @@ start = time.perf_counter(); work(%d); print((time.perf_counter() - start) * 1e9
 
 class Bench:
     def __init__(self, arguments):
-        build = os.path.abspath(arguments.build)
+        build = self.build = os.path.abspath(arguments.build)
         self.hyla = os.path.join(build, "cmd/hyla")
         self.micro = os.path.join(build, "bench/bench_micro")
         self.crowd = os.path.join(build, "bench/bench_crowd")
@@ -68,6 +68,38 @@ class Bench:
             return self.number([self.runsc, "--ignore-cgroups", "do", self.micro, name, self.seconds])
         except (RuntimeError, ValueError, IndexError, subprocess.TimeoutExpired):
             return None
+
+    # --- the RISC-V machine: counted instructions, so one run says it all ---------------------------------------------
+
+    def machine(self, options, argv):
+        """(numbers by name that the program printed, what the kernel said)"""
+        image = os.path.join(self.build, "hyla-riscv64.img")
+        command = [self.hyla, "boot", "--kernel", image, "--icount", "--cpus", "1", "--verbose", *options, "--", *argv]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, check=False)
+        numbers = dict(re.findall(r"^(\w+) (\d+)$", run.stdout, re.MULTILINE))
+        if run.returncode or not numbers:
+            raise RuntimeError(f"status {run.returncode}: {(run.stdout + run.stderr)[-200:]}")
+        return {name: int(value) for name, value in numbers.items()}, run.stdout + run.stderr
+
+    def most(self, title, value, goal, unit):
+        self.show(title, None, value, value, goal, unit=unit)
+
+    def riscv64_rows(self, _title):
+        program = os.path.join(self.build, "riscv64/tests/riscv64/bench_count")
+        image = os.path.join(self.build, "hyla-riscv64.img")
+        if not shutil.which("qemu-system-riscv64") or not os.path.exists(image) or not os.path.exists(program):
+            print("riscv64: skipped: no qemu-system-riscv64 (qemu-system-misc) here, or the RISC-V kernel was not built")
+            return
+        numbers, _ = self.machine([], [program, *RISCV64_GOALS])
+        for name, (title, goal) in RISCV64_GOALS.items():
+            self.most(title, numbers[name], goal, "ins")
+        numbers, said = self.machine(["--memory", "256M"], [program, "start"])
+        handed_over = int(re.search(r"handed over at tick (\d+)", said).group(1)) * 100
+        self.most("riscv64: hand-over to main, 1 hart, 256 MiB", (numbers["start"] - handed_over) / 1e6, 30, "Mins")
+        _, said = self.machine(["--memory", "64M"], [program, "start"])
+        left = int(re.search(r"memory: free: (\d+) frames", said).group(1)) * 4096 / (1 << 20)
+        self.most("riscv64: of 64 MiB not left to programs (goal: 56 left)", 64 - left, 8, "MiB")
+        self.most("riscv64: kernel image", os.path.getsize(image) / (1 << 20), 1, "MiB")
 
     def row(self, title, function):
         if not self.only.search(title):
@@ -296,6 +328,12 @@ def proportional_kb(pid):
         return 0
 
 
+# what is counted -> the most that it may cost
+RISCV64_GOALS = {"call": ("riscv64: call + reply of 8 words, two processes", 600), "getpid": ("riscv64: getpid", 150),
+                 "pipe": ("riscv64: write + read of a byte, pipe", 1500), "fault": ("riscv64: page fault, anonymous memory", 1500),
+                 "fork": ("riscv64: fork + exit + wait", None)}
+
+
 def main():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("--build", default="build")
@@ -313,6 +351,7 @@ def main():
     bench.row("native crowd: 1,000 clients", bench.native_crowd_rows)
     bench.row("native crowd: 10,000 blocked callers", bench.blocked_rows)
     bench.row("native channel: event to epoll's return", bench.channel_row)
+    bench.row("riscv64: instructions", bench.riscv64_rows)
     print(f"\n{len(bench.missed)} goals missed, {len(bench.failed)} rows failed" +
           (f": {', '.join(bench.missed + bench.failed)}" if bench.missed or bench.failed else ""))
     return 1 if bench.failed else 0

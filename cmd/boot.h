@@ -39,6 +39,8 @@ struct boot_options {
     bool trace, icount, verbose;
     char **emulator_arguments;
     size_t emulator_argument_count;
+    char **kernel_arguments;
+    size_t kernel_argument_count;
     char **argv;        /* the program and its arguments, NULL-terminated */
 };
 

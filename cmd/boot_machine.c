@@ -79,6 +79,8 @@ static char *boot_arguments(const struct boot_options *options, const char strea
         put_word(out, "hyla.cwd=", options->cwd);
     for (size_t i = 0; i < options->environment_count; i++)
         put_word(out, "hyla.env=", options->environment[i]);
+    for (size_t i = 0; i < options->kernel_argument_count; i++)
+        put_word(out, "", options->kernel_arguments[i]);
     put_word(out, "", "--");
     for (size_t i = 0; options->argv[i]; i++)
         put_word(out, *options->argv[i] ? "" : "%", options->argv[i]);

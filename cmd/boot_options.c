@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPTION_CPUS = 256, OPTION_MEMORY, OPTION_ROOT, OPTION_DISK, OPTION_CWD, OPTION_ENV, OPTION_GDB, OPTION_TRACE, OPTION_ICOUNT, OPTION_QEMU_ARG, OPTION_KERNEL };
+enum { OPTION_CPUS = 256, OPTION_MEMORY, OPTION_ROOT, OPTION_DISK, OPTION_CWD, OPTION_ENV, OPTION_GDB, OPTION_TRACE, OPTION_ICOUNT, OPTION_QEMU_ARG, OPTION_KERNEL, OPTION_KERNEL_ARG };
 
 static const struct option long_options[] = {
     {"cpus", required_argument, NULL, OPTION_CPUS},
@@ -23,6 +23,7 @@ static const struct option long_options[] = {
     {"icount", no_argument, NULL, OPTION_ICOUNT},
     {"qemu-arg", required_argument, NULL, OPTION_QEMU_ARG},
     {"kernel", required_argument, NULL, OPTION_KERNEL},
+    {"kernel-arg", required_argument, NULL, OPTION_KERNEL_ARG},
     {"verbose", no_argument, NULL, 'v'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -50,6 +51,7 @@ void boot_help(void)
          "  --icount             count instructions: time passes by them, one hart at a time\n"
          "  --qemu-arg ARG       pass ARG to QEMU\n"
          "  --kernel IMAGE       boot another image than the one that came with this command\n"
+         "  --kernel-arg WORD    pass WORD to the kernel, such as hyla.slow (docs/riscv64.md)\n"
          "  --help               print this");
 }
 
@@ -109,6 +111,7 @@ static int take(struct boot_options *options, int option, char *text)
     case OPTION_ICOUNT: options->icount = true; return -1;
     case OPTION_QEMU_ARG: add(&options->emulator_arguments, &options->emulator_argument_count, text); return -1;
     case OPTION_KERNEL: options->kernel = text; return -1;
+    case OPTION_KERNEL_ARG: add(&options->kernel_arguments, &options->kernel_argument_count, text); return -1;
     case 'v': options->verbose = true; return -1;
     case 'h': boot_help(); return fflush(stdout) ? EXIT_HYLA : 0;
     default: complain("`hyla boot --help` lists the options"); return EXIT_HYLA;

@@ -28,7 +28,7 @@ _hyla()
         return
     fi
     if [[ ${COMP_WORDS[1]} == boot ]]; then
-        mapfile -t COMPREPLY < <(compgen -W '--root --disk --cwd --env --cpus --memory --trace --verbose --gdb --icount --qemu-arg --kernel --help' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W '--root --disk --cwd --env --cpus --memory --trace --verbose --gdb --icount --qemu-arg --kernel --kernel-arg --help' -- "$current")
         [[ $previous != --root && $previous != --disk && $previous != --kernel && ${#COMPREPLY[@]} -gt 0 ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$current"); compopt -o filenames; }
         return
     fi

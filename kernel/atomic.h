@@ -11,6 +11,8 @@
  *   uintN_t atomicN_load(...)                  sequentially consistent
  *   void atomicN_store_relaxed(struct atomicN *, uintN_t)     ..._store_release, ..._store (seq_cst)
  *   uintN_t atomicN_swap(struct atomicN *, uintN_t)           the old value
+ *   uintN_t atomicN_swap_acquire(...)          the same, for taking a lock
+ *   bool atomic32_take(struct atomic32 *)       swap_acquire of 1: whether it was 0
  *   bool atomicN_cas(struct atomicN *, uintN_t *expected, uintN_t desired)   strong; updates *expected
  *   uintN_t atomicN_add(struct atomicN *, uintN_t)            the OLD value; also _sub, _or, _and
  *   uintN_t atomicN_add_relaxed(struct atomicN *, uintN_t)    the OLD value

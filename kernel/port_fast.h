@@ -34,10 +34,12 @@ struct port_fast {
 
 static inline bool fast_try(struct spinlock *lock)
 {
-    return LIKELY(atomic32_load_relaxed(&lock->word) == 0) && LIKELY(atomic32_swap(&lock->word, 1) == 0);
+    return LIKELY(atomic32_take(&lock->word));
 }
 
-static inline void fast_release(struct spinlock *lock) { atomic32_store_release(&lock->word, 0); }
+/* fast_settle, or giving up, comes before the first release: then one fence does for all locks. */
+static inline void fast_release(struct spinlock *lock) { atomic32_store_relaxed(&lock->word, 0); }
+static inline void fast_settle(void) { atomic_fence(); }
 
 static inline bool fast_try_table(struct handle_table *table)
 {
@@ -54,9 +56,9 @@ static inline void fast_release_table(struct handle_table *table) { fast_release
 /* --- looking ------------------------------------------------------------------------------------------- */
 
 /* The slot, when the handle names an object of that type with these rights. */
-static inline struct handle_slot *fast_slot(struct handle_table *table, handle_t handle, const struct object_type *type, uint32_t rights)
+static inline struct handle_slot *fast_slot(struct handle_table *table, uint64_t handle, const struct object_type *type, uint32_t rights)
 {
-    uint32_t index = handle & 0xffff;
+    uint64_t index = handle & 0xffff;
     if (UNLIKELY(index >= table->size))
         return NULL;
     struct handle_slot *slot = &table->slots[index];
@@ -92,7 +94,7 @@ static inline bool fast_try_self(struct thread *self)
 {
     if (UNLIKELY(!fast_try(&self->lock)))
         return false;
-    if (LIKELY(!atomic32_load_relaxed(&self->interrupts) && !self->unpark_pending && !self->waiter))
+    if (LIKELY(!atomic32_load_relaxed(&self->interrupts)))
         return true;
     fast_release(&self->lock);
     return false;
@@ -129,26 +131,28 @@ static inline struct thread *fast_switch(struct cpu *cpu, struct thread *self, s
     self->stack = NULL;
     self->state = THREAD_PARKED;
     self->continuation = fast->again;
-    self->cpu = next->cpu = cpu->id;
+    self->cpu = cpu->id;
     cpu->current = next;
     fast->parked = self;
+    fast_settle();
     return next;
 }
 
+/* After a full fence. */
 static inline void port_fast_done(struct port_fast *fast) { fast_release(&fast->parked->lock); }
 
 /* The caller's reply right, in the slot that the receiver has reserved. */
-static inline handle_t fast_give_reply(struct port_thread *me, struct port_thread *peer)
+static inline int64_t fast_give_reply(struct port_thread *me, struct port_thread *peer)
 {
     struct handle_table *table = peer->table;
     struct port_reply *reply = peer->reply;
-    uint32_t index = table->first_free;
+    uint64_t index = table->first_free;
     struct handle_slot *slot = &table->slots[index];
     peer->reply = NULL;
     peer->reserved = 0;
     reply->caller = me;
     reply->call_number = ++me->call_number;
-    port_thread_ref(me);
+    atomic32_add_relaxed(&me->references, 1);
     table->first_free = slot->next_free;
     table->reserved--;
     table->used++;
@@ -156,7 +160,7 @@ static inline handle_t fast_give_reply(struct port_thread *me, struct port_threa
     slot->badge = 0;
     slot->rights = RIGHT_SEND_ONCE | RIGHT_TRANSFER;
     atomic32_store_relaxed(&reply->object.handles, 1);
-    return (uint32_t)slot->generation << 16 | index;
+    return (int64_t)((uint64_t)slot->generation << 16 | index);
 }
 
 /* The used reply right leaves its slot, which stays reserved for the next one. */
@@ -178,17 +182,21 @@ static inline void fast_take_reply(struct port_thread *me, struct handle_table *
 
 /* --- the two calls ------------------------------------------------------------------------------------- */
 
+/*
+ * Where receivers wait in a port whose receive right is in a table, there are no items and the port is alive; a receiver of this kind has
+ * one slot reserved, and a reply right to spare.
+ */
 static inline bool fast_port_takes(const struct port *port)
 {
-    return LIKELY(!port->dead && port->holder && !port->badges_revoked && list_empty(&port->items) && !list_empty(&port->receivers));
+    return LIKELY(port->holder && !port->badges_revoked && !list_empty(&port->receivers));
 }
 
 /*
  * Everything is held but the caller's own locks. That of its record keeps those away who still have a reply right to an earlier call
  * of it, and compare numbers. NULL: they are not to be had.
  */
-static inline struct thread *fast_call_locked(struct cpu *cpu, struct thread *self, struct port *port, struct port_thread *peer,
-                                              const struct handle_slot *slot, struct port_fast *fast)
+static inline struct thread *fast_call_locked(struct cpu *cpu, struct thread *self, struct handle_table *table, struct port *port,
+                                              struct port_thread *peer, const struct handle_slot *slot, struct port_fast *fast)
 {
     struct port_thread *me = self->ports;
     if (UNLIKELY(!fast_try(&me->lock)))
@@ -202,24 +210,24 @@ static inline struct thread *fast_call_locked(struct cpu *cpu, struct thread *se
     fast->result = fast_give_reply(me, peer);
     peer->from = NULL;
     atomic32_sub(&port->object.references, 1); /* the receiver's; never the last: its receive right is in a table */
-    me->table = &self->task->handles;
+    me->table = table;
     fast_wait(me, self, PORT_SEND | PORT_CALL, PHASE_SERVED, STAGE_SEND);
+    struct thread *next = fast_switch(cpu, self, peer, fast);
     fast_release(&me->lock);
-    return fast_switch(cpu, self, peer, fast);
+    return next;
 }
 
-static inline struct thread *fast_call_port(struct cpu *cpu, struct thread *self, struct port *port, const struct handle_slot *slot,
-                                            struct port_fast *fast)
+static inline struct thread *fast_call_port(struct cpu *cpu, struct thread *self, struct handle_table *table, struct port *port,
+                                            const struct handle_slot *slot, struct port_fast *fast)
 {
-    struct handle_table *table = &self->task->handles;
     struct port_thread *peer = CONTAINER_OF(port->receivers.next, struct port_thread, receive_link);
     struct thread *next = NULL;
     if (UNLIKELY(!fast_try_waiter(peer, PHASE_RECEIVING)))
         return NULL;
     bool own = peer->table == table;
     if (LIKELY(own || fast_try_table(peer->table))) {
-        if (LIKELY(peer->table->size && peer->reserved == 1 && peer->reply))
-            next = fast_call_locked(cpu, self, port, peer, slot, fast);
+        if (LIKELY(peer->table->size))
+            next = fast_call_locked(cpu, self, table, port, peer, slot, fast);
         if (!own)
             fast_release_table(peer->table);
     }
@@ -227,7 +235,7 @@ static inline struct thread *fast_call_port(struct cpu *cpu, struct thread *self
     return next;
 }
 
-static inline struct thread *port_fast_call(struct cpu *cpu, struct thread *self, handle_t to, struct port_fast *fast)
+static inline struct thread *port_fast_call(struct cpu *cpu, struct thread *self, uint64_t to, struct port_fast *fast)
 {
     struct handle_table *table = &self->task->handles;
     struct thread *next = NULL;
@@ -238,7 +246,7 @@ static inline struct thread *port_fast_call(struct cpu *cpu, struct thread *self
         struct port *port = CONTAINER_OF(slot->object, struct port, object);
         if (LIKELY(fast_try(&port->lock))) {
             if (fast_port_takes(port))
-                next = fast_call_port(cpu, self, port, slot, fast);
+                next = fast_call_port(cpu, self, table, port, slot, fast);
             fast_release(&port->lock);
         }
     }
@@ -246,8 +254,8 @@ static inline struct thread *port_fast_call(struct cpu *cpu, struct thread *self
     return next;
 }
 
-static inline struct thread *fast_reply_locked(struct cpu *cpu, struct thread *self, struct port *port, struct handle_slot *slot,
-                                               struct port_fast *fast)
+static inline struct thread *fast_reply_locked(struct cpu *cpu, struct thread *self, struct handle_table *table, struct port *port,
+                                               struct handle_slot *slot, struct port_fast *fast)
 {
     struct port_thread *me = self->ports, *peer = CONTAINER_OF(slot->object, struct port_reply, object)->caller;
     uint64_t number = CONTAINER_OF(slot->object, struct port_reply, object)->call_number;
@@ -257,8 +265,8 @@ static inline struct thread *fast_reply_locked(struct cpu *cpu, struct thread *s
     if (LIKELY(peer->call_number == number && fast_try_self(self))) {
         fast->result = 0;
         fast->badge = 0;
-        fast_take_reply(me, &self->task->handles, slot);
-        me->table = &self->task->handles;
+        fast_take_reply(me, table, slot);
+        me->table = table;
         me->from = &port->object;
         atomic32_add_relaxed(&port->object.references, 1);
         list_push_back(&port->receivers, &me->receive_link);
@@ -275,7 +283,7 @@ static inline bool fast_reply_usable(const struct port_thread *me, const struct 
     return LIKELY(reply->caller && !me->reply && atomic32_load_relaxed(&reply->object.references) == 1);
 }
 
-static inline struct thread *port_fast_reply_wait(struct cpu *cpu, struct thread *self, handle_t from, handle_t once, struct port_fast *fast)
+static inline struct thread *port_fast_reply_wait(struct cpu *cpu, struct thread *self, uint64_t from, uint64_t once, struct port_fast *fast)
 {
     struct handle_table *table = &self->task->handles;
     struct thread *next = NULL;
@@ -285,8 +293,8 @@ static inline struct thread *port_fast_reply_wait(struct cpu *cpu, struct thread
     if (LIKELY(slot && source) && fast_reply_usable(self->ports, slot)) {
         struct port *port = CONTAINER_OF(source->object, struct port, object);
         if (LIKELY(fast_try(&port->lock))) {
-            if (LIKELY(!port->dead && port->holder == table && list_empty(&port->items)))
-                next = fast_reply_locked(cpu, self, port, slot, fast);
+            if (LIKELY(port->holder == table && list_empty(&port->items))) /* alive: its receive right is here */
+                next = fast_reply_locked(cpu, self, table, port, slot, fast);
             fast_release(&port->lock);
         }
     }

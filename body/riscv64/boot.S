@@ -23,6 +23,7 @@ _start:
     bnez t1, lost
     mv s3, a0
     mv s1, a1
+    rdtime s4
     la t0, bss_start
     la t1, image_end
 1:  bgeu t0, t1, 2f
@@ -51,6 +52,7 @@ upper:
     mv a0, s3
     mv a1, s1
     mv a2, t1
+    mv a3, s4
     call kernel_boot
 3:  wfi
     j 3b

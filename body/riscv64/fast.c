@@ -2,7 +2,7 @@
  * The hart's side of the short way (docs/fast-path.md): what a hand-over means for the address space, the floating-point registers,
  * the accounting, and for those who want to interrupt the thread that gets the hart.
  *
- * Compiled with s2 to s9 fixed: they hold the message. Called by trap.S with interrupts disabled, on the kernel stack whose base is the
+ * Compiled with s2 to s9 fixed: they hold the message; s1, s10 and s11 need not be kept, for trap.S does not want them back. Called by trap.S with interrupts disabled, on the kernel stack whose base is the
  * loop of user mode (user.c); the caller's other registers are saved.
  */
 #include "body/riscv64/csr.h"
@@ -18,27 +18,28 @@
 
 _Static_assert(HYLA_CALL_WORD_CALL == FAST_CALL_FIRST && HYLA_CALL_WORD_REPLY_WAIT == FAST_CALL_FIRST + 1, "fast.h, trap.S");
 
-static bool off;
-
-void fast_turn_off(void) { off = true; }
+void fast_turn_off(void)
+{
+    for (uint32_t i = 0; i < hart_count; i++)
+        harts[i].fast_off = true;
+}
 
 void fast_count(uint64_t *tried, uint64_t *taken)
 {
     *tried = *taken = 0;
     for (uint32_t i = 0; i < hart_count; i++) {
-        *tried += harts[i].fast_tried;
+        *tried += harts[i].fast_refused + harts[i].fast_taken;
         *taken += harts[i].fast_taken;
     }
 }
 
-/* As space_activate, for the usual case: both have identifiers, and this hart has run the new one before, so it is in its set. */
+/* As space_activate, for the usual case: it has an identifier, and this hart has run it before, so it is in its set. */
 static inline void activate(struct hart *hart, struct space *space)
 {
     struct space *old = hart->active;
     if (old == space)
         return;
-    bool usual = old && space->asid && old->asid && atomic64_load_relaxed(&space->harts) >> hart->index & 1;
-    if (UNLIKELY(!usual)) {
+    if (UNLIKELY(!space->asid || !(atomic64_load_relaxed(&space->harts) >> hart->index & 1))) {
         space_activate(space);
         return;
     }
@@ -60,49 +61,52 @@ static inline void leave(struct hart *hart, struct user_thread *user)
     uint64_t now = csr_read("time");
     atomic64_store_relaxed(&user->user_ticks, atomic64_load_relaxed(&user->user_ticks) + now - hart->user_since);
     hart->user_since = now;
-    if (UNLIKELY((csr_read("sstatus") & SSTATUS_FS) == SSTATUS_FS_DIRTY)) {
+    uint64_t status;
+    __asm__ volatile("csrrc %0, sstatus, %1" : "=r"(status) : "r"((uint64_t)SSTATUS_FS) : "memory");
+    if (UNLIKELY((status & SSTATUS_FS) == SSTATUS_FS_DIRTY)) {
         hart->fp_live = user;
         fp_leave();
     }
-    csr_clear("sstatus", SSTATUS_FS);
 }
 
 /* The thread has the hart. Who interrupts it reads `mode` after the mark, this reads the mark after `mode`: one of the two sees the other. */
-static inline struct user_regs *enter(struct hart *hart, struct thread *next, const struct port_fast *fast)
+static inline struct fast_entered enter(struct hart *hart, struct thread *next, struct port_fast *fast)
 {
     struct user_thread *user = next->user;
     hart->fast_taken++;
     hart->user_regs = (uint64_t)&user->regs;
-    user->regs.a0 = (uint64_t)fast->result;
     user->regs.a1 = fast->badge;
     atomic32_store_relaxed(&user->mode, hart->index + 1);
     atomic_fence();
-    if (UNLIKELY(thread_interrupted(next) || atomic64_load_relaxed(&hart->instructions_stale)))
-        return FAST_NOT_TO_USER;
+    port_fast_done(fast);
+    if (UNLIKELY(atomic32_load_relaxed(&next->interrupts) || atomic64_load_relaxed(&hart->instructions_stale))) {
+        user->regs.a0 = (uint64_t)fast->result;
+        return (struct fast_entered){0, FAST_NOT_TO_USER};
+    }
     enter_fp(hart, user);
-    return &user->regs;
+    return (struct fast_entered){fast->result, &user->regs};
 }
 
-struct user_regs *fast_exchange(uint64_t first, uint64_t second, uint64_t number)
+struct fast_entered fast_exchange(uint64_t first, uint64_t second, uint64_t replies)
 {
     struct hart *hart = hart_self();
     struct cpu *cpu = hart->local;
     struct thread *self = cpu->current, *next;
     struct user_thread *user = self->user;
     struct port_fast fast = {.again = user_again};
-    hart->fast_tried++;
-    if (UNLIKELY(off || user_calls_watched()))
-        return NULL;
-    if (number == FAST_CALL_FIRST)
-        next = port_fast_call(cpu, self, (handle_t)first, &fast);
+    if (UNLIKELY(hart->fast_off))
+        return (struct fast_entered){0, NULL};
+    if (replies)
+        next = port_fast_reply_wait(cpu, self, first, second, &fast);
     else
-        next = port_fast_reply_wait(cpu, self, (handle_t)first, (handle_t)second, &fast);
-    if (UNLIKELY(!next))
-        return NULL;
+        next = port_fast_call(cpu, self, first, &fast);
+    if (UNLIKELY(!next)) {
+        hart->fast_refused++;
+        return (struct fast_entered){0, NULL};
+    }
     user->regs.a1 = 0; /* a reply is not sent again, should the call be made anew */
     leave(hart, user);
     atomic32_store_relaxed(&user->mode, 0);
     activate(hart, ((struct user_thread *)next->user)->space);
-    port_fast_done(&fast);
     return enter(hart, next, &fast);
 }

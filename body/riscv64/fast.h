@@ -13,10 +13,14 @@
 struct user_regs;
 
 /*
- * From trap.S. NULL: nothing has changed. Else the registers of the thread that has the hart now, but for the words; or
- * FAST_NOT_TO_USER when it may not go to user mode before it has been in the kernel.
+ * From trap.S. regs NULL: nothing has changed. Else the registers of the thread that has the hart now, but for a0, which is the result,
+ * and the words; or FAST_NOT_TO_USER when it may not go to user mode before it has been in the kernel.
  */
-struct user_regs *fast_exchange(uint64_t first, uint64_t second, uint64_t number);
+struct fast_entered {
+    int64_t result;
+    struct user_regs *regs;
+};
+struct fast_entered fast_exchange(uint64_t first, uint64_t second, uint64_t replies);
 #define FAST_NOT_TO_USER ((struct user_regs *)1)
 /* Boot argument hyla.slow. Before any program runs. */
 void fast_turn_off(void);

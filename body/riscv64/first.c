@@ -223,10 +223,10 @@ void first_thread(void *argument)
     choose_program(path, sizeof path);
     struct process_start start = {.program = path, .argv = arguments, .envp = environment, .cwd = start_directory, .umask = 022, .hostname = "hyla"};
     native_calls_register();
-    if (machine_argument("hyla.slow", &value) >= 0)
-        fast_turn_off();
     process_first_exited = on_exited;
     start_tracing();
+    if (machine_argument("hyla.slow", &value) >= 0 || user_calls_watched())
+        fast_turn_off();
     int error = console_open(&start);
     if (!error)
         error = process_start_first(&start);

@@ -32,7 +32,8 @@ struct hart {
     nanoseconds_t timer_deadline, slice_deadline, programmed;
     bool slice_over;
     uint64_t user_since; /* ticks: when its thread entered user mode */
-    uint64_t fast_tried, fast_taken;
+    uint64_t fast_refused, fast_taken;
+    bool fast_off;
     struct atomic64 instructions_stale; /* fence.i before user mode */
 
     struct atomic32 online;

@@ -31,4 +31,8 @@
 #define HART_EMERGENCY_SP 24
 #define HART_T0 32
 
+/* struct user_thread, whose registers come first; checked in user.h. */
+#define USER_PROCESS_ID 256
+#define USER_THREAD_ID 260
+
 #endif

@@ -24,8 +24,8 @@
 
 extern char image_start[], image_end[];
 
-NORETURN void kernel_boot(uint64_t hart_id, uint64_t tree, uint64_t load);
-static uint64_t image_load;
+NORETURN void kernel_boot(uint64_t hart_id, uint64_t tree, uint64_t load, uint64_t ticks);
+static uint64_t image_load, handed_over;
 
 static uint32_t hart_limit(void)
 {
@@ -43,6 +43,8 @@ static void describe(void)
     if (machine_argument("hyla.verbose", &value) >= 0)
         log_line("%s: %u harts, %lu MiB, timebase %u Hz%s", machine.model, hart_count, (unsigned long)(frames_total() >> 8), machine.timebase_hz,
                  machine.sstc ? ", sstc" : "");
+    if (machine_argument("hyla.verbose", &value) >= 0)
+        log_line("the firmware handed over at tick %lu", (unsigned long)handed_over);
 }
 
 /* On a stack with a guard, traps in place. */
@@ -70,12 +72,13 @@ NORETURN static void go_on(void *argument)
     hart_run();
 }
 
-void kernel_boot(uint64_t hart_id, uint64_t tree, uint64_t load)
+void kernel_boot(uint64_t hart_id, uint64_t tree, uint64_t load, uint64_t ticks)
 {
     hart_init_first(hart_id);
     console_line("Hello world.");
     trap_init();
     image_load = load;
+    handed_over = ticks;
     if (!machine_read((const void *)(DIRECT_BASE + tree), tree))
         panic("the firmware gives no device tree");
     if (!machine.memory_count || !machine.hart_count)

@@ -12,6 +12,8 @@
 #include "body/riscv64/fast.h"
 #include "body/riscv64/layout.h"
 
+#define CALL_GETPID 172
+#define CALL_GETTID 178
 #define FRAME_SIZE 288
 #define FRAME_STATUS 256
 #define FRAME_CAUSE 264
@@ -145,6 +147,10 @@ from_user:
     srli t0, a7, 12
     addi t0, t0, -1
     beqz t0, maybe_fast /* a native call, perhaps */
+    addi t0, a7, -CALL_GETPID
+    beqz t0, maybe_getpid
+    addi t0, a7, -CALL_GETTID
+    beqz t0, maybe_gettid
 from_user_slow:
     ld t0, HART_T0(tp)
     sd sp, HART_SCRATCH(tp)
@@ -176,14 +182,35 @@ run_user_returns:
     addi sp, sp, 112
     ret
 
+.macro answer_id offset
+    csrr t0, scause
+    addi t0, t0, -8
+    bnez t0, from_user_slow
+    ld t0, HART_USER_REGS(tp)
+    lw t0, \offset(t0)
+    blez t0, from_user_slow
+    mv a0, t0
+    csrr t0, sepc
+    addi t0, t0, 4
+    csrw sepc, t0
+    ld t0, HART_T0(tp)
+    csrrw tp, sscratch, tp
+    sret
+.endm
+maybe_getpid:
+    answer_id USER_PROCESS_ID
+maybe_gettid:
+    answer_id USER_THREAD_ID
+
 maybe_fast:
     csrr t0, scause
     addi t0, t0, -8
     bnez t0, from_user_slow
     li t0, -FAST_CALL_FIRST
     add t0, t0, a7
-    sltiu t0, t0, 2
-    beqz t0, from_user_slow
+    srli t0, t0, 1
+    bnez t0, from_user_slow
+    andi a2, a7, 1 /* 0: a call, 1: a reply */
 
     /* Lost by such a call: all a and t registers. Kept: pc and those below. */
     ld t0, HART_USER_REGS(tp)
@@ -204,25 +231,23 @@ maybe_fast:
     sd s10, 208(t0)
     sd s11, 216(t0)
     ld sp, HART_KERNEL_SP(tp)
-    mv a2, a7
     call fast_exchange
     li t0, 1 /* FAST_NOT_TO_USER */
-    bgeu t0, a0, not_fast
+    bgeu t0, a1, not_fast
 
-    ld t0, 0(a0)
+    ld t0, 0(a1)
     csrw sepc, t0
     csrw sscratch, tp
-    sc.d zero, t0, (a0)
-    ld ra, 8(a0)
-    ld sp, 16(a0)
-    ld gp, 24(a0)
-    ld tp, 32(a0)
-    ld s0, 64(a0)
-    ld s1, 72(a0)
-    ld a1, 88(a0)
-    ld s10, 208(a0)
-    ld s11, 216(a0)
-    ld a0, 80(a0)
+    sc.d zero, t0, (a1)
+    ld ra, 8(a1)
+    ld sp, 16(a1)
+    ld gp, 24(a1)
+    ld tp, 32(a1)
+    ld s0, 64(a1)
+    ld s1, 72(a1)
+    ld s10, 208(a1)
+    ld s11, 216(a1)
+    ld a1, 88(a1)
     .irp register, a2,a3,a4,a5,a6,a7,t0,t1,t2,t3,t4,t5,t6
     li \register, 0
     .endr
@@ -242,7 +267,7 @@ not_fast:
     sd s7, 184(t1)
     sd s8, 192(t1)
     sd s9, 200(t1)
-    bnez a0, not_to_user /* the registers are another thread's, and it has them */
+    bnez a1, not_to_user /* the registers are another thread's, and it has them */
     ld t2, 0(t1)
     addi t2, t2, -4
     sd t2, 0(t1)

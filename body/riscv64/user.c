@@ -369,7 +369,12 @@ void body_user_cpu_time(struct thread *thread, uint64_t *user_ns, uint64_t *syst
     spin_unlock(&user_lock);
 }
 
-/* Programs read nothing without a call. */
-void body_user_publish_ids(UNUSED struct thread *thread, UNUSED int32_t process_id, UNUSED int32_t thread_id, UNUSED int32_t parent_id)
+/* getpid and gettid are answered at the very door (trap.S), unless somebody wants to see every call. */
+void body_user_publish_ids(struct thread *thread, int32_t process_id, int32_t thread_id, UNUSED int32_t parent_id)
 {
+    struct user_thread *user = thread->user;
+    if (!user || user_calls_watched())
+        return;
+    user->process_id = process_id;
+    user->thread_id = thread_id;
 }

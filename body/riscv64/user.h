@@ -5,6 +5,7 @@
 #define RISCV64_USER_H
 
 #include "body/riscv64/fp.h"
+#include "body/riscv64/layout.h"
 #include "kernel/atomic.h"
 
 #include <arch/regs.h>
@@ -14,6 +15,7 @@ struct thread;
 
 struct user_thread {
     struct user_regs regs;
+    int32_t process_id, thread_id; /* answered in trap.S; 0: in the kernel */
     struct fp_state fp;
     uint32_t fp_hart;     /* whose registers may hold the state; UINT32_MAX: none */
     struct space *space;  /* a reference */
@@ -22,6 +24,8 @@ struct user_thread {
     struct atomic64 user_ticks; /* written by the hart that runs it */
     bool fp_was_off;      /* when it left user mode (fast.c) */
 };
+
+_Static_assert(offsetof(struct user_thread, process_id) == USER_PROCESS_ID && offsetof(struct user_thread, thread_id) == USER_THREAD_ID, "layout.h");
 
 /* The continuation of a thread that parked in a call: makes it anew in the kernel. */
 void user_again(void *argument);

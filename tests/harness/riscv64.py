@@ -100,6 +100,34 @@ def program_tests(build, hyla):
             yield Test(f"riscv64 {os.path.basename(path).removeprefix('test_')}, {title}", run)
 
 
+# --- calls of words ----------------------------------------------------------------------------------------
+
+COUNTED = re.compile(rb"calls of words: (\d+) of (\d+) went the short way")
+
+
+def words(build, hyla, options, slow):
+    """What the random exchanges printed, and how many went the short way."""
+    program = os.path.join(build, "riscv64/tests/riscv64/native_words")
+    output, status = boot(build, hyla, ["--verbose", *options, *(["--kernel-arg", "hyla.slow"] if slow else [])], [program, "7", "200"], 120)
+    counts = COUNTED.search(output)
+    if status != 0 or not counts:
+        raise Failure(f"status {status}: " + clip(output))
+    return re.findall(rb"^(?:threads|processes) [0-9a-f]{16}", output, re.MULTILINE), int(counts.group(1))
+
+
+def both_ways_agree(build, hyla):
+    seen = {}
+    for title, options in ROUNDS:
+        for slow in (False, True):
+            seen[title, slow] = words(build, hyla, options, slow)
+    results = {tuple(result) for result, _ in seen.values()}
+    if len(results) != 1 or len(next(iter(results))) != 2:
+        raise Failure(f"the ways differ: {seen}")
+    for (title, slow), (_, taken) in seen.items():
+        if (taken > 1000) == slow:
+            raise Failure(f"{title}: {taken} calls went the short way, slow: {slow}")
+
+
 # --- cases -----------------------------------------------------------------------------------------------
 
 DRIVER = """#!/bin/dash
@@ -210,4 +238,5 @@ def tests(build, hyla):
         return [Test("riscv64 machine", skip)]
     folder = os.path.join(os.path.dirname(__file__), "../cases")
     files = [os.path.join(folder, name) for name in CASE_FILES]
-    return [*machine_tests(build, hyla, boot), *program_tests(build, hyla), *case_tests(build, hyla, files)]
+    return [*machine_tests(build, hyla, boot), *program_tests(build, hyla),
+            Test("riscv64 calls of words, the short way and the long", lambda: both_ways_agree(build, hyla)), *case_tests(build, hyla, files)]

@@ -33,6 +33,10 @@
     {                                                                                                                  \
         return __atomic_exchange_n(&word->raw, value, __ATOMIC_SEQ_CST);                                               \
     }                                                                                                                  \
+    static inline uint##bits##_t atomic##bits##_swap_acquire(struct atomic##bits *word, uint##bits##_t value)          \
+    {                                                                                                                  \
+        return __atomic_exchange_n(&word->raw, value, __ATOMIC_ACQUIRE);                                               \
+    }                                                                                                                  \
     static inline bool atomic##bits##_cas(struct atomic##bits *word, uint##bits##_t *expected,                         \
                                           uint##bits##_t desired)                                                      \
     {                                                                                                                  \
@@ -72,6 +76,8 @@ static inline bool atomic_ptr_cas(struct atomic_ptr *word, void **expected, void
 {
     return __atomic_compare_exchange_n(&word->raw, expected, desired, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
+
+static inline bool atomic32_take(struct atomic32 *word) { return atomic32_swap_acquire(word, 1) == 0; }
 
 /* ThreadSanitizer does not know fences: there, a read-modify-write of a word that all share stands for it. */
 #ifdef __SANITIZE_THREAD__

@@ -45,6 +45,10 @@ void atomic_fence(void);
     {                                                                                                                  \
         return (uint##bits##_t)sim_atomic_rmw(&word->raw, bits / 8, value, SIM_SWAP);                                  \
     }                                                                                                                  \
+    static inline uint##bits##_t atomic##bits##_swap_acquire(struct atomic##bits *word, uint##bits##_t value)          \
+    {                                                                                                                  \
+        return atomic##bits##_swap(word, value);                                                                       \
+    }                                                                                                                  \
     static inline bool atomic##bits##_cas(struct atomic##bits *word, uint##bits##_t *expected,                         \
                                           uint##bits##_t desired)                                                      \
     {                                                                                                                  \
@@ -77,6 +81,8 @@ void atomic_fence(void);
 DEFINE_ATOMIC_WORD(32)
 DEFINE_ATOMIC_WORD(64)
 #undef DEFINE_ATOMIC_WORD
+
+static inline bool atomic32_take(struct atomic32 *word) { return atomic32_swap_acquire(word, 1) == 0; }
 
 static inline void *atomic_ptr_load_acquire(const struct atomic_ptr *word)
 {

@@ -20,7 +20,7 @@ from .world import World, clip
 MARK = re.compile(rb"^@@ (\S+) (\S+)$", re.MULTILINE)
 ROUNDS = (("one hart, counted", ["--cpus", "1", "--icount"]), ("four harts", ["--cpus", "4"]))
 ROUND_SECONDS = 240
-PREFIXES = ("test_", "native_", "example_")
+PREFIXES = ("test_", "native_", "example_", "hostile_")
 CASE_FILES = ("dash.cases", "bash.cases", "busybox.cases")
 CASE_PROGRAMS = {"dash", "bash", "busybox"}
 CASE_NEEDS = {"bash", "busybox", "seq", "sort", "head", "tail", "wc", "grep", "sed", "awk", "gawk", "tar", "gzip", "perl", "python3", "lua5.4"}

@@ -39,6 +39,8 @@ struct region {
     uint32_t prot;  /* region_prot */
     uint32_t flags; /* region_flags */
     struct memobj *memobj; /* referenced; NULL: private anonymous memory of the host */
+    struct list memobj_link; /* of a paged one: struct paged.regions, under its mutex */
+    struct aspace *aspace;   /* of such a region: whose it is, while it is on that list */
     uint64_t offset;
     struct object *owner; /* what /proc/PID/maps names, e.g. the open file: referenced; may be NULL */
     const char *name;     /* constant text such as "[heap]", or NULL */

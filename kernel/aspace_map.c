@@ -110,8 +110,6 @@ int aspace_map(struct aspace *aspace, const struct aspace_map_request *request, 
         return -EINVAL;
     if ((request->flags & (ASPACE_FIXED | ASPACE_FIXED_NOREPLACE)) && (request->address & ~PAGE_MASK))
         return -EINVAL;
-    if (request->memobj && request->memobj->paged)
-        return -ENODEV; /* no body maps on demand yet */
     error = region_pool_fill(&pool, MAP_SPARES);
     if (!error) {
         mutex_lock(&aspace->mutex);

@@ -75,6 +75,8 @@ static void index_insert(struct aspace *aspace, struct region *region)
     refresh_gap(aspace, region);
     refresh_gap(aspace, region_next(aspace, region));
     aspace->region_count++;
+    if (region->memobj && region->memobj->paged)
+        memobj_mapped(aspace, region);
 }
 
 static void index_remove(struct aspace *aspace, struct region *region)
@@ -85,6 +87,8 @@ static void index_remove(struct aspace *aspace, struct region *region)
     list_remove(&region->link);
     refresh_gap(aspace, next);
     aspace->region_count--;
+    if (region->memobj && region->memobj->paged)
+        memobj_unmapped(region);
 }
 
 /* --- accounting -------------------------------------------------------------------------------------- */

@@ -79,6 +79,12 @@ bool body_memobj_present(struct memobj *memobj, uint64_t index);
 uint64_t body_memobj_made(struct memobj *memobj, uint64_t first, uint64_t count);
 /* Drops pages; user mappings of them see zeros afterwards. */
 void body_memobj_punch(struct memobj *memobj, uint64_t first, uint64_t count);
+/*
+ * Pages of a paged memobj that programs may have mapped: true: none reaches them without a fault any more (writes_only: none writes
+ * them). False: some program keeps them; its own loss. The memobj's regions say who may have. Not with memobj->mutex; the pages stay
+ * meanwhile. May suspend.
+ */
+bool body_memobj_revoke(struct memobj *memobj, uint64_t first, uint64_t count, bool writes_only);
 /* Transfers with a host file; may suspend. Bytes or -EIO, -EROFS, … */
 int64_t body_memobj_file_read(struct memobj *memobj, void *buffer, uint64_t offset, size_t size);
 int64_t body_memobj_file_write(struct memobj *memobj, const void *buffer, uint64_t offset, size_t size);

@@ -11,6 +11,7 @@
 
 #include "kernel/lock.h"
 #include "kernel/object.h"
+#include "kernel/waitq.h"
 
 struct memobj;
 
@@ -72,5 +73,23 @@ int memobj_share(struct memobj *memobj, uint64_t offset, uint64_t size);
 void *memobj_address(struct memobj *memobj, uint64_t offset);
 /* The same with memobj->mutex held: while it is, the page stays. */
 void *memobj_address_locked(struct memobj *memobj, uint64_t offset);
+
+/* --- paged memobjs in address spaces: for bodies and the region map -------------------------------------- */
+
+struct aspace;
+struct region;
+/*
+ * A page for a mapping: it may be mapped until body_memobj_revoke, writable only if *writable. `write`: a shared mapping is about to be
+ * written, the page is dirty from now on (afterwards, without the mutex, comes memobj_told). memobj->mutex held. -EAGAIN: wait and
+ * look again; -ENXIO: beyond the end; -EIO: nobody could store it; -ENOMEM.
+ */
+int memobj_page_locked(struct memobj *memobj, uint64_t index, bool write, void **page, bool *writable);
+/* Waits as `flags` allow, no lock held: 0 (look again), -EINTR, or what the pager says. */
+int memobj_page_wait(struct memobj *memobj, uint64_t index, bool write, enum wait_flags flags);
+/* The pager hears of first writes. No lock held. */
+void memobj_told(struct memobj *memobj);
+/* A region over a paged memobj is in an address space's map; leaves it. map_mutex held. */
+void memobj_mapped(struct aspace *aspace, struct region *region);
+void memobj_unmapped(struct region *region);
 
 #endif

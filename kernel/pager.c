@@ -63,6 +63,7 @@ struct memobj *memobj_create_paged(const struct pager_ops *ops, void *context, u
     paged->held = paged->alive = true;
     paged->lowest = size;
     tree_init(&paged->blocks, NULL);
+    list_init(&paged->regions);
     list_init(&paged->wants);
     waitq_init(&paged->changed);
     async_work_init(&paged->idle_work, become_idle);
@@ -174,7 +175,7 @@ static bool takes(struct paged *paged, const struct page_block *block, uint64_t 
 {
     uint64_t bit = page_bit(index);
 
-    if ((block->bits[BIT_PRESENT] | block->bits[BIT_LOCKED]) & bit)
+    if ((block->bits[BIT_PRESENT] | page_busy(block)) & bit)
         return false;
     return epoch == (block->bits[BIT_ASKED] & bit ? block->tickets[index % BLOCK_PAGES] : paged->epoch);
 }

@@ -50,7 +50,7 @@ void pager_query(struct memobj *memobj, uint64_t first, uint64_t count, uint8_t 
 
 static uint64_t to_clean(const struct page_block *block)
 {
-    return block->bits[BIT_DIRTY] & ~(block->bits[BIT_CLEANING] | block->bits[BIT_LOCKED]);
+    return block->bits[BIT_DIRTY] & ~(block->bits[BIT_CLEANING] | page_busy(block));
 }
 
 /* The first run of dirty pages; empty when there is none. */
@@ -59,6 +59,7 @@ static void find_dirty(struct paged *paged, uint64_t first, uint64_t end, uint64
     struct page_block *block;
 
     run->count = 0;
+    end = min_u64(end, pages_of(paged->memobj->size));
     for (; first < end && run->count < most && (block = block_after(paged, first)); first = (block->number + 1) * BLOCK_PAGES) {
         uint64_t start = block->number * BLOCK_PAGES, mask = block_mask(block, first, end) & to_clean(block);
         if (run->count && (start != run->first + run->count || !(mask & 1)))
@@ -72,6 +73,27 @@ static void find_dirty(struct paged *paged, uint64_t first, uint64_t end, uint64
             run->count += dirty;
         }
     }
+}
+
+/* Holds the run, or lets go of it, and takes it from programs that write it. */
+static void hold_run(struct paged *paged, const struct page_run *run)
+{
+    struct page_block *block;
+    uint64_t end = run->first + run->count;
+
+    for (uint64_t at = run->first; at < end && (block = block_after(paged, at)); at = (block->number + 1) * BLOCK_PAGES)
+        block_set(paged, block, BIT_HELD, block_mask(block, run->first, end));
+    for (uint64_t at = run->first; at < end && (block = block_after(paged, at)); at = (block->number + 1) * BLOCK_PAGES)
+        block_take_writes_locked(paged, block, block_mask(block, run->first, end));
+}
+
+static void release_run(struct paged *paged, const struct page_run *run)
+{
+    struct page_block *block;
+    uint64_t end = run->first + run->count;
+
+    for (uint64_t at = run->first; at < end && (block = block_after(paged, at)); at = (block->number + 1) * BLOCK_PAGES)
+        block_release_locked(paged, block, block_mask(block, run->first, end));
 }
 
 static void clean_page(struct paged *paged, uint64_t index, uint8_t *to, uint64_t number)
@@ -92,10 +114,12 @@ int64_t pager_clean(struct memobj *memobj, uint64_t first, uint64_t end, void *b
     mutex_lock(&memobj->mutex);
     find_dirty(paged, first, end, paged->alive ? min_u64(pages_max, PAGER_RUN_PAGES) : 0, run);
     if (run->count) {
+        hold_run(paged, run);
         run->epoch = ++paged->cleanings;
         paged->written = paged->tell_written; /* one that is about to be told stands for this, too */
         for (uint64_t i = 0; i < run->count; i++)
             clean_page(paged, run->first + i, (uint8_t *)buffer + i * PAGE_SIZE, run->epoch);
+        release_run(paged, run);
         size = (int64_t)min_u64(run->count << PAGE_SHIFT, memobj->size - (run->first << PAGE_SHIFT));
     }
     mutex_unlock(&memobj->mutex);
@@ -132,7 +156,7 @@ static int may_lock(struct paged *paged, uint64_t index, uint64_t epoch, enum pa
 
     if (index >= pages_of(paged->memobj->size))
         return -ENXIO;
-    if (present != (how == PAGER_LOCK_READ) || (block && (block->bits[BIT_LOCKED] & bit)))
+    if (present != (how == PAGER_LOCK_READ) || (block && (page_busy(block) & bit)))
         return -EBUSY;
     if (how == PAGER_LOCK_FILL && epoch != (asked ? block->tickets[index % BLOCK_PAGES] : paged->epoch))
         return -ESTALE;
@@ -181,6 +205,16 @@ static int lock_run(struct paged *paged, const struct page_run *run, enum pager_
     return error;
 }
 
+/* Which may find some of them unlocked again: then that thread has given up what it locked. */
+static void take_writes(struct paged *paged, const struct page_run *run)
+{
+    struct page_block *block;
+    uint64_t end = run->first + run->count;
+
+    for (uint64_t at = run->first; at < end && (block = block_after(paged, at)); at = (block->number + 1) * BLOCK_PAGES)
+        block_take_writes_locked(paged, block, block_mask(block, run->first, end) & page_busy(block));
+}
+
 int pager_lock(struct memobj *memobj, const struct page_run *run, enum pager_lock how, void **pages)
 {
     int error;
@@ -189,6 +223,8 @@ int pager_lock(struct memobj *memobj, const struct page_run *run, enum pager_loc
         return -EINVAL;
     mutex_lock(&memobj->mutex);
     error = memobj->paged->alive ? lock_run(memobj->paged, run, how, pages) : -EIO;
+    if (!error && how == PAGER_LOCK_READ)
+        take_writes(memobj->paged, run);
     mutex_unlock(&memobj->mutex);
     return error;
 }
@@ -233,15 +269,16 @@ void pager_unlock(struct memobj *memobj, const struct page_run *run, int error)
 
 static uint64_t drop(struct paged *paged, uint64_t first, uint64_t end, bool dirty)
 {
-    uint64_t before = paged->totals[BIT_PRESENT];
+    uint64_t dropped = 0;
     struct page_block *block;
 
     for (uint64_t at = first; at < end && (block = block_after(paged, at)); at = (block->number + 1) * BLOCK_PAGES) {
-        uint64_t keep = block->bits[BIT_LOCKED] | (dirty ? 0 : block->bits[BIT_DIRTY] | block->bits[BIT_CLEANING]);
-        block_drop_locked(paged, block, block_mask(block, at, end) & block->bits[BIT_PRESENT] & ~keep);
+        uint64_t keep = page_busy(block) | (dirty ? 0 : block->bits[BIT_DIRTY] | block->bits[BIT_CLEANING]);
+        uint64_t mask = block_mask(block, at, end) & block->bits[BIT_PRESENT] & ~keep;
+        dropped += bits_count(block_expel_locked(paged, block, mask, false));
     }
     blocks_trim(paged, first, end);
-    return before - paged->totals[BIT_PRESENT];
+    return dropped;
 }
 
 uint64_t pager_evict(struct memobj *memobj, uint64_t first, uint64_t count)

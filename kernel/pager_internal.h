@@ -12,6 +12,11 @@
  *     cleaning    PRESENT CLEANING, and DIRTY when written meanwhile; the cleaning's number is the ticket
  *     locked      LOCKED on top of the last three
  *
+ *     leaving     HELD without PRESENT: the kernel takes it from programs that map it, and then drops it
+ *     held        PRESENT HELD: the kernel takes the right to write it from programs, and then cleans it
+ *
+ * MAPPED and WRITABLE: since it was last taken from them, some program may have got it mapped, and so that it can write.
+ *
  * A want is a thread that waits for a page, on its stack; it is off the list and may be gone as soon as the mutex is free.
  */
 #ifndef KERNEL_PAGER_INTERNAL_H
@@ -24,7 +29,8 @@
 
 #define BLOCK_PAGES 64u
 
-enum block_bit { BIT_PRESENT, BIT_DIRTY, BIT_ASKED, BIT_CLEANING, BIT_LOCKED, BIT_ACCESSED, BLOCK_BITS };
+/* The last three say nothing by themselves: a block with only them may go. */
+enum block_bit { BIT_PRESENT, BIT_DIRTY, BIT_ASKED, BIT_CLEANING, BIT_LOCKED, BIT_HELD, BIT_ACCESSED, BIT_MAPPED, BIT_WRITABLE, BLOCK_BITS };
 
 struct page_block {
     struct tree_node node;
@@ -52,6 +58,7 @@ struct paged {
     uint64_t totals[BLOCK_BITS]; /* pages with that bit */
     uint64_t epoch;
     uint64_t cleanings;      /* numbers them */
+    struct list regions;     /* struct region.memobj_link: that map it */
     struct list wants;       /* struct page_want.link, first come first asked */
     struct waitq changed;    /* cleaned, unlocked, idle, no operation runs, no resize goes on: whoever waits looks again */
     struct thread *pumping;  /* who calls operations; NULL: nobody */
@@ -84,7 +91,10 @@ struct page_block *block_make(struct paged *paged, uint64_t index);
 struct page_block *block_after(struct paged *paged, uint64_t index);
 /* The pages of [first, end) that are in the block, as bits. */
 uint64_t block_mask(const struct page_block *block, uint64_t first, uint64_t end);
+/* Pages that somebody has locked, or the kernel holds: not to be written, cut, cleaned or dropped now. */
+static inline uint64_t page_busy(const struct page_block *block) { return block->bits[BIT_LOCKED] | block->bits[BIT_HELD]; }
 bool page_is(struct paged *paged, uint64_t index, enum block_bit bit);
+uint64_t bits_count(uint64_t mask);
 void block_set(struct paged *paged, struct page_block *block, enum block_bit bit, uint64_t mask);
 void block_clear(struct paged *paged, struct page_block *block, enum block_bit bit, uint64_t mask);
 bool pages_any(struct paged *paged, uint64_t first, uint64_t end, enum block_bit bit);
@@ -98,7 +108,7 @@ void blocks_free(struct paged *paged);
  * Waits until the first page's state has changed, the mutex let go meanwhile: 0 (look again), -EINTR, -EIO or another error of the
  * pager's. `asks`: it is absent and has to be asked for, `count` pages from it on if they are absent too.
  */
-int page_await_locked(struct paged *paged, uint64_t first, uint64_t count, bool asks);
+int page_await_locked(struct paged *paged, uint64_t first, uint64_t count, bool asks, enum wait_flags flags);
 /* Wakes those who wait for pages of [first, end). */
 void wants_wake_locked(struct paged *paged, uint64_t first, uint64_t end, int error);
 /* The same for pages that could not be had. */
@@ -130,6 +140,18 @@ void paged_destroy(struct memobj *memobj);
 
 /* Takes back that pages were asked for, if that was with this ticket (or with any: UINT64_MAX). */
 void pages_unask(struct paged *paged, uint64_t first, uint64_t end, uint64_t epoch);
+
+/* --- pager_map.c --------------------------------------------------------------------------------------- */
+
+/* Of pages that are locked or held: no program can write them any more without a fault. May let the mutex go. */
+void block_take_writes_locked(struct paged *paged, struct page_block *block, uint64_t mask);
+/* Held pages are so no more. */
+void block_release_locked(struct paged *paged, struct page_block *block, uint64_t mask);
+/*
+ * Of present pages that are not busy: takes them from all programs and drops them; those that some program keeps stay, unless they
+ * must go. Which are gone. May let the mutex go.
+ */
+uint64_t block_expel_locked(struct paged *paged, struct page_block *block, uint64_t mask, bool must);
 
 /* memobj.c */
 /* Paged, but without its `paged` yet. */

@@ -32,7 +32,7 @@ void *page_make_locked(struct memobj *memobj, uint64_t index)
 
 void block_drop_locked(struct paged *paged, struct page_block *block, uint64_t mask)
 {
-    uint64_t start = block->number * BLOCK_PAGES, bytes = mask & (block->bits[BIT_PRESENT] | block->bits[BIT_LOCKED]);
+    uint64_t start = block->number * BLOCK_PAGES, bytes = mask & (block->bits[BIT_PRESENT] | page_busy(block));
 
     for (uint64_t i = 0; i < BLOCK_PAGES; i++) {
         uint64_t first = i;
@@ -66,7 +66,7 @@ static int read_part(struct paged *paged, uint8_t *to, uint64_t offset, uint64_t
     uint8_t *page;
 
     if (!block || !(block->bits[BIT_PRESENT] & bit))
-        return page_await_locked(paged, index, pages_of(wanted_end) - index, true);
+        return page_await_locked(paged, index, pages_of(wanted_end) - index, true, WAIT_INTERRUPTIBLE);
     page = body_memobj_page(paged->memobj, index);
     if (!page)
         return -ENOMEM;
@@ -131,13 +131,13 @@ static int page_for_write(struct paged *paged, uint64_t offset, uint64_t size)
         return -EIO;
     if (paged->resizing)
         return changed_wait_locked(paged, WAIT_INTERRUPTIBLE);
-    if (block && (block->bits[BIT_LOCKED] & page_bit(index)))
-        return page_await_locked(paged, index, 1, false);
+    if (block && (page_busy(block) & page_bit(index)))
+        return page_await_locked(paged, index, 1, false, WAIT_INTERRUPTIBLE);
     if (block && (block->bits[BIT_PRESENT] & page_bit(index)))
         return 1;
     if (covers(paged->memobj, index, offset, size))
         return page_overwrite(paged, index);
-    return page_await_locked(paged, index, 1, true);
+    return page_await_locked(paged, index, 1, true, WAIT_INTERRUPTIBLE);
 }
 
 static int write_part(struct paged *paged, const uint8_t *from, uint64_t offset, uint64_t size)
@@ -187,20 +187,25 @@ static int resize_begin(struct paged *paged, uint64_t first)
 {
     int error = 0;
 
-    while (!error && (paged->resizing || pages_any(paged, first, UINT64_MAX, BIT_LOCKED)))
+    while (!error && (paged->resizing || pages_any(paged, first, UINT64_MAX, BIT_LOCKED) || pages_any(paged, first, UINT64_MAX, BIT_HELD)))
         error = changed_wait_locked(paged, WAIT_INTERRUPTIBLE);
     return error;
 }
 
-/* What lies past the new end goes; the tickets of what was asked for and may have been read before, too. */
+/*
+ * What lies past the new end goes; the tickets of what was asked for and may have been read before, too. Nobody makes pages there
+ * meanwhile: the size is the new one, and does not grow while `resizing`.
+ */
 static void cut(struct paged *paged, uint64_t size)
 {
     uint64_t last = size >> PAGE_SHIFT, first = pages_of(size), index = first;
     struct page_block *block;
 
     while ((block = block_after(paged, index))) {
+        uint64_t mask = block_mask(block, first, UINT64_MAX);
         index = (block->number + 1) * BLOCK_PAGES;
-        block_drop_locked(paged, block, block_mask(block, first, UINT64_MAX));
+        block_clear(paged, block, BIT_ASKED, mask);
+        block_expel_locked(paged, block, mask & block->bits[BIT_PRESENT], true);
     }
     block = last < first ? block_find(paged, last) : NULL;
     if (block && (block->bits[BIT_PRESENT] & page_bit(last))) {
@@ -231,7 +236,10 @@ int paged_resize(struct memobj *memobj, uint64_t size, bool tell)
         paged->lowest = min_u64(paged->lowest, size);
         if (shrinks) {
             paged->epoch++;
+            paged->resizing = true;
             cut(paged, size);
+            paged->resizing = false;
+            waitq_wake_all(&paged->changed);
         }
         pump_locked(paged);
     }

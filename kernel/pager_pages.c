@@ -75,7 +75,7 @@ bool page_is(struct paged *paged, uint64_t index, enum block_bit bit)
     return block && (block->bits[bit] & page_bit(index));
 }
 
-static uint64_t count_bits(uint64_t mask)
+uint64_t bits_count(uint64_t mask)
 {
     mask -= mask >> 1 & 0x5555555555555555u;
     mask = (mask & 0x3333333333333333u) + (mask >> 2 & 0x3333333333333333u);
@@ -84,13 +84,13 @@ static uint64_t count_bits(uint64_t mask)
 
 void block_set(struct paged *paged, struct page_block *block, enum block_bit bit, uint64_t mask)
 {
-    paged->totals[bit] += count_bits(mask & ~block->bits[bit]);
+    paged->totals[bit] += bits_count(mask & ~block->bits[bit]);
     block->bits[bit] |= mask;
 }
 
 void block_clear(struct paged *paged, struct page_block *block, enum block_bit bit, uint64_t mask)
 {
-    uint64_t gone = count_bits(mask & block->bits[bit]);
+    uint64_t gone = bits_count(mask & block->bits[bit]);
 
     KASSERT(paged->totals[bit] >= gone);
     paged->totals[bit] -= gone;

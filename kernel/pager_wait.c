@@ -25,7 +25,7 @@ int changed_wait_locked(struct paged *paged, enum wait_flags flags)
 static bool page_absent(struct paged *paged, uint64_t index)
 {
     const struct page_block *block = block_find(paged, index);
-    uint64_t busy = block ? block->bits[BIT_PRESENT] | block->bits[BIT_ASKED] | block->bits[BIT_LOCKED] : 0;
+    uint64_t busy = block ? block->bits[BIT_PRESENT] | block->bits[BIT_ASKED] | page_busy(block) : 0;
 
     return !(busy & page_bit(index));
 }
@@ -246,7 +246,7 @@ static uint64_t ahead_of(struct paged *paged, uint64_t first, uint64_t count)
 }
 
 /* Out of line, so that the want's place on the list begins and ends in here for the compiler too. */
-static NOINLINE int want_wait(struct paged *paged, struct page_want *want)
+static NOINLINE int want_wait(struct paged *paged, struct page_want *want, enum wait_flags flags)
 {
     int error = 0;
 
@@ -255,19 +255,19 @@ static NOINLINE int want_wait(struct paged *paged, struct page_want *want)
     if (want->asks)
         pump_locked(paged);
     while (!want->done && !error)
-        error = waitq_sleep(&want->queue, &paged->memobj->mutex, DEADLINE_NEVER, WAIT_INTERRUPTIBLE);
+        error = waitq_sleep(&want->queue, &paged->memobj->mutex, DEADLINE_NEVER, flags);
     list_remove(&want->link);
     return want->done ? want->error : error;
 }
 
-int page_await_locked(struct paged *paged, uint64_t first, uint64_t count, bool asks)
+int page_await_locked(struct paged *paged, uint64_t first, uint64_t count, bool asks, enum wait_flags flags)
 {
     struct page_want want = {.first = first, .count = min_u64(count, PAGER_RUN_PAGES), .asks = asks};
 
     if (!paged->alive && asks)
         return -EIO;
-    if (thread_interrupted(thread_current()))
+    if (flags & WAIT_INTERRUPTIBLE ? thread_interrupted(thread_current()) : thread_killed(thread_current()))
         return -EINTR; /* also when a pager keeps us running in circles */
     want.ahead = asks && page_absent(paged, first) ? ahead_of(paged, first, want.count) : 0;
-    return want_wait(paged, &want);
+    return want_wait(paged, &want, flags);
 }

@@ -209,7 +209,7 @@ static int host_advice(int advice)
 static int add_operation(struct batch *batch, const struct map_op *op)
 {
     switch (op->kind) {
-    case MAP_OP_MAP: return add_map(batch, op);
+    case MAP_OP_MAP: return op->memobj && op->memobj->paged ? -ENODEV : add_map(batch, op);
     case MAP_OP_UNMAP: host_call_command(batch, SYS_munmap, op->address, op->size, 0, 0, 0, 0); return 0;
     case MAP_OP_PROTECT: host_call_command(batch, SYS_mprotect, op->address, op->size, op->prot, 0, 0, 0); return 0;
     case MAP_OP_MOVE: {

@@ -177,6 +177,9 @@ void body_memobj_punch(struct memobj *memobj, uint64_t first, uint64_t count)
     }
 }
 
+/* Nothing is mapped on demand here yet. */
+bool body_memobj_revoke(UNUSED struct memobj *memobj, UNUSED uint64_t first, UNUSED uint64_t count, UNUSED bool writes_only) { return true; }
+
 int64_t body_memobj_file_read(struct memobj *memobj, void *buffer, uint64_t offset, size_t size)
 {
     return host_file_read(memobj->body, buffer, offset, size);

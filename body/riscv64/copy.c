@@ -23,7 +23,7 @@ static size_t copy(struct aspace *aspace, void *kernel, uaddr_t user, size_t siz
             break;
         if (space_copy(aspace->body, (char *)kernel + done, at, piece, write))
             done += piece;
-        else if (paging_fault(aspace, at, write ? PROT_WRITE_BIT : PROT_READ_BIT))
+        else if (paging_fault(aspace, at, write ? PROT_WRITE_BIT : PROT_READ_BIT, WAIT_KILLABLE))
             break;
     }
     return done;
@@ -50,7 +50,7 @@ int body_cas32(uaddr_t address, uint32_t expected, uint32_t desired, uint32_t *p
     if (!aspace || !aspace->body || (address & 3))
         return -EFAULT;
     while (!space_cas32(aspace->body, address, expected, desired, previous))
-        if (paging_fault(aspace, address, PROT_WRITE_BIT))
+        if (paging_fault(aspace, address, PROT_WRITE_BIT, WAIT_KILLABLE))
             return -EFAULT;
     return 0;
 }

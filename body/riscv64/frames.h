@@ -26,11 +26,14 @@ enum frame_kind {
     FRAME_KINDS,
 };
 
+/* What translations are searched for. */
+enum frame_mark { FRAME_CONDEMNED = 1, FRAME_READ_ONLY = 2 };
+
 struct frame {
     struct list link;      /* free: the list of its order; slab: its class's list */
     struct atomic32 references; /* FRAME_PAGE */
     uint8_t kind, order;
-    uint16_t used;         /* slab: objects in use */
+    uint16_t used;         /* slab: objects in use; a memobj's page: enum frame_mark */
     void *free;            /* slab: the first free object */
 };
 

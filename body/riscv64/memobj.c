@@ -240,13 +240,37 @@ void body_memobj_punch(struct memobj *memobj, uint64_t first, uint64_t count)
     void **slot;
     if (!list_empty(&pages->attachments)) {
         for (uint64_t index = first; (slot = next_slot(pages, &index, end)); index++)
-            frame_of(frame_of_address(*slot))->used = 1;
+            frame_of(frame_of_address(*slot))->used = FRAME_CONDEMNED;
         unmap_condemned(pages);
     }
     for (uint64_t index = first; (slot = next_slot(pages, &index, end)); index++) {
         page_unref(*slot);
         *slot = NULL;
     }
+}
+
+/* As dropping does it: the pages are marked, and whoever is attached looks for them. */
+bool body_memobj_revoke(struct memobj *memobj, uint64_t first, uint64_t count, bool writes_only)
+{
+    struct pages *pages = memobj->body;
+    void **slot;
+    mutex_lock(&memobj->mutex); /* the tree's nodes; the pages themselves stay */
+    for (uint64_t index = first; (slot = next_slot(pages, &index, first + count)); index++)
+        frame_of(frame_of_address(*slot))->used = writes_only ? FRAME_READ_ONLY : FRAME_CONDEMNED;
+    mutex_lock(&attach_mutex);
+    LIST_FOR_EACH(node, &pages->attachments)
+    {
+        struct space *space = LIST_ENTRY(node, struct attachment, by_memobj)->space;
+        if (writes_only)
+            space_protect_marked(space);
+        else
+            space_unmap_condemned(space);
+    }
+    mutex_unlock(&attach_mutex);
+    for (uint64_t index = first; (slot = next_slot(pages, &index, first + count)); index++)
+        frame_of(frame_of_address(*slot))->used = 0;
+    mutex_unlock(&memobj->mutex);
+    return true;
 }
 
 /* There is no host whose files could be memobjs. */

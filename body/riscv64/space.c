@@ -251,7 +251,7 @@ static bool take_batch(struct space *space, uaddr_t *at, uaddr_t end, bool conde
     spin_lock(&space->lock);
     while (*count < BATCH && (entry = next_locked(space, at, end))) {
         void *page = page_of(*entry);
-        if (!condemned || frame_at(page)->used) {
+        if (!condemned || frame_at(page)->used == FRAME_CONDEMNED) {
             *entry = 0;
             pages[(*count)++] = page;
         }
@@ -289,6 +289,18 @@ void space_protect(struct space *space, uaddr_t start, uaddr_t end, uint32_t pro
         *entry = make_entry(page_of(*entry), prot, *entry & PTE_WRITE);
     spin_unlock(&space->lock);
     fence_range(space, start, end - start);
+}
+
+void space_protect_marked(struct space *space)
+{
+    uaddr_t at = 0;
+    uint64_t *entry;
+    spin_lock(&space->lock);
+    for (; (entry = next_locked(space, &at, USER_END)); at += PAGE_SIZE)
+        if (frame_at(page_of(*entry))->used == FRAME_READ_ONLY)
+            *entry &= ~(uint64_t)PTE_WRITE;
+    spin_unlock(&space->lock);
+    fence_range(space, 0, UINT64_MAX);
 }
 
 static bool move_one(struct space *space, uaddr_t from, uaddr_t to)

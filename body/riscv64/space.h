@@ -35,6 +35,8 @@ void space_unmap(struct space *space, uaddr_t start, uaddr_t end);
 void space_protect(struct space *space, uaddr_t start, uaddr_t end, uint32_t prot);
 /* Nothing is mapped at the target. -ENOMEM: a part has moved. */
 int space_move(struct space *space, uaddr_t from, uaddr_t to, uint64_t size);
+/* Takes the right to write from translations of frames marked read-only (frames.h). */
+void space_protect_marked(struct space *space);
 /* Drops translations of frames marked condemned (frames.h). */
 void space_unmap_condemned(struct space *space);
 

@@ -85,6 +85,7 @@ static void decode_page_fault(struct user_entry *entry, int error, uint64_t addr
 {
     switch (error) {
     case -EACCES: set_fault(entry, SIGSEGV, SEGV_ACCERR, address); break;
+    case -EIO:
     case -ENXIO: set_fault(entry, SIGBUS, BUS_ADRERR, address); break;
     case -ENOMEM: entry->kind = USER_LOST; break;
     default: set_fault(entry, SIGSEGV, SEGV_MAPERR, address); break;
@@ -110,8 +111,8 @@ static bool decode(struct thread *thread, struct user_thread *user, uint64_t cau
     case CAUSE_FETCH_PAGE:
     case CAUSE_LOAD_PAGE:
     case CAUSE_STORE_PAGE:
-        error = paging_fault(thread->task->aspace, value, (enum region_prot)accesses[cause]);
-        if (!error)
+        error = paging_fault(thread->task->aspace, value, (enum region_prot)accesses[cause], WAIT_INTERRUPTIBLE);
+        if (!error || error == -EINTR) /* with a signal to be seen to on the way out */
             return false;
         decode_page_fault(entry, error, value);
         break;

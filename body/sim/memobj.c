@@ -111,6 +111,27 @@ void body_memobj_punch(struct memobj *memobj, uint64_t first, uint64_t count)
     sim_frames_remove(&pages->frames, first, count);
 }
 
+/* No frame of its own is a mapping's: what a CPU remembers is all there is. */
+bool body_memobj_revoke(struct memobj *memobj, uint64_t first, uint64_t count, bool writes_only)
+{
+    struct sim_memobj *pages = memobj->body;
+    for (uint64_t index = first; index < first + count; index++) {
+        struct sim_frame *frame = sim_frame_find(pages->frames, index);
+        for (uint32_t s = 0; frame && s < SIM_STRANDS; s++) {
+            sim_point();
+            sim_buffer_drain(&sim.strands[s]);
+            for (uint32_t i = 0; i < SIM_TLB_ENTRIES; i++) {
+                struct sim_tlb_entry *entry = &sim.strands[s].tlb[i];
+                if (entry->frame == frame && writes_only)
+                    entry->prot &= ~2u;
+                else if (entry->frame == frame)
+                    entry->frame = NULL;
+            }
+        }
+    }
+    return true;
+}
+
 /* There are no host files here. */
 int64_t body_memobj_file_read(struct memobj *memobj UNUSED, void *buffer UNUSED, uint64_t offset UNUSED, size_t size UNUSED)
 {

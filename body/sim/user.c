@@ -129,6 +129,32 @@ static struct sim_frame *private_frame(struct aspace *aspace, const struct exten
     return frame;
 }
 
+/* A page of a paged memobj, as memobj_page_locked allows it to be mapped. False: it faults. */
+static bool fault_in_paged(struct aspace *aspace, const struct extent *extent, uaddr_t address, bool write)
+{
+    struct memobj *memobj = object_ref(extent->memobj);
+    uint64_t index = (extent->offset + (address - extent->start)) / PAGE_SIZE;
+    bool shared = extent->flags & REGION_SHARED, writable = false;
+    uint32_t prot = extent->prot;
+    int error;
+
+    do {
+        void *page;
+        mutex_lock(&memobj->mutex);
+        error = memobj_page_locked(memobj, index, write && shared, &page, &writable);
+        extent = extent_find(aspace->body, address);
+        if (!error && extent && extent->memobj == memobj && extent->prot == prot)
+            tlb_fill(aspace, address / PAGE_SIZE, sim_memobj_frame(memobj, index),
+                     shared && writable ? prot : prot & ~(uint32_t)PROT_WRITE_BIT);
+        mutex_unlock(&memobj->mutex);
+        memobj_told(memobj);
+        if (error == -EAGAIN && !(error = memobj_page_wait(memobj, index, write && shared, WAIT_INTERRUPTIBLE)))
+            error = -EAGAIN;
+    } while (error == -EAGAIN);
+    object_unref(memobj);
+    return !error;
+}
+
 /* The slow way, which may bring the page into being. False: it faults. */
 static bool fault_in(struct aspace *aspace, uaddr_t address, uint32_t prot)
 {
@@ -136,6 +162,8 @@ static bool fault_in(struct aspace *aspace, uaddr_t address, uint32_t prot)
     struct extent *extent = extent_find(aspace->body, address);
     if (!extent || (extent->prot & prot) != prot)
         return false;
+    if (extent->memobj && extent->memobj->paged)
+        return fault_in_paged(aspace, extent, address, prot & PROT_WRITE_BIT);
     bool shared = extent->memobj && extent->flags & REGION_SHARED;
     struct sim_frame *frame =
         shared ? shared_frame(extent, page) : private_frame(aspace, extent, page, prot & PROT_WRITE_BIT);

@@ -71,11 +71,44 @@ static int fault_memobj(struct aspace *aspace, const struct region *region, uadd
     return translation_set(aspace, address, page, region->prot, shared);
 }
 
+/*
+ * A page that a pager supplies is writable only while it is dirty, which a write makes it. memobj->mutex held. -EAGAIN: it has to be
+ * waited for, without any lock.
+ */
+static int fault_paged(struct aspace *aspace, const struct region *region, uaddr_t address, bool write)
+{
+    struct memobj *memobj = region->memobj;
+    bool shared = region->flags & REGION_SHARED, writable = false;
+    uint64_t index = (region->offset + (address - region->start)) >> PAGE_SHIFT;
+    void *page = translation_get(aspace, address, &writable);
+    int error;
+
+    if (page && !shared)
+        return fault_present(aspace, region, address, page, writable, write);
+    if (page && (!write || writable)) {
+        translation_set_rights(aspace, address, region->prot, writable);
+        return 0;
+    }
+    error = memobj_page_locked(memobj, index, write && shared, &page, &writable);
+    if (error)
+        return error;
+    if (write && !shared)
+        return copy_page(aspace, region, address, page);
+    error = translation_attach(aspace, memobj);
+    if (error)
+        return error;
+    page_ref(page);
+    return translation_set(aspace, address, page, region->prot, shared && writable);
+}
+
 static int fault_region(struct aspace *aspace, const struct region *region, uaddr_t address, bool write)
 {
     bool writable;
-    void *page = translation_get(aspace, address, &writable);
+    void *page;
 
+    if (region->memobj && region->memobj->paged)
+        return fault_paged(aspace, region, address, write);
+    page = translation_get(aspace, address, &writable);
     if (page)
         return fault_present(aspace, region, address, page, writable, write);
     if (region->flags & REGION_BODY)
@@ -100,16 +133,57 @@ static int fault_locked(struct aspace *aspace, uaddr_t address, enum region_prot
     return error;
 }
 
-int paging_fault(struct aspace *aspace, uaddr_t address, enum region_prot access)
+/* What to wait for. */
+struct missing {
+    struct memobj *memobj; /* a reference */
+    uint64_t index;
+    bool write;
+};
+
+/* The same, and when a pager has to be waited for, *missing is filled in. */
+static int fault_or_missing(struct aspace *aspace, uaddr_t address, enum region_prot access, struct missing *missing)
 {
-    bool owned = mutex_owned(&aspace->mutex);
+    int error;
+
+    mutex_lock(&aspace->mutex);
+    error = fault_locked(aspace, address, access);
+    struct region *region = aspace_find_locked(aspace, address);
+    if (region && region->memobj && region->memobj->paged) {
+        missing->memobj = object_ref(region->memobj);
+        missing->index = (region->offset + (address - region->start)) >> PAGE_SHIFT;
+        missing->write = access == PROT_WRITE_BIT && (region->flags & REGION_SHARED);
+    }
+    mutex_unlock(&aspace->mutex);
+    return error;
+}
+
+static int missing_wait(const struct missing *missing, enum wait_flags flags)
+{
+    int error = memobj_page_wait(missing->memobj, missing->index, missing->write, flags);
+
+    return !error ? -EAGAIN : error == -EINTR ? error : -EIO;
+}
+
+/* With the mutex held by a caller a pager is not waited for: it would hold up everybody who changes the map. */
+int paging_fault(struct aspace *aspace, uaddr_t address, enum region_prot access, enum wait_flags flags)
+{
+    struct missing missing = {0};
+    int error;
 
     address = round_down(address, PAGE_SIZE);
-    if (!owned)
-        mutex_lock(&aspace->mutex);
-    int error = fault_locked(aspace, address, access);
-    if (!owned)
-        mutex_unlock(&aspace->mutex);
+    if (mutex_owned(&aspace->mutex)) {
+        error = fault_locked(aspace, address, access);
+        return error == -EAGAIN ? -EFAULT : error;
+    }
+    do {
+        error = fault_or_missing(aspace, address, access, &missing);
+        if (missing.memobj && missing.write)
+            memobj_told(missing.memobj);
+        if (error == -EAGAIN)
+            error = missing_wait(&missing, flags);
+        object_unref(missing.memobj);
+        missing.memobj = NULL;
+    } while (error == -EAGAIN);
     return error;
 }
 
@@ -121,6 +195,8 @@ int paging_populate_locked(struct aspace *aspace, uaddr_t start, uint64_t size, 
         if (region && !write && !allowed(region, access))
             access = PROT_EXEC_BIT;
         int error = fault_locked(aspace, at, access);
+        if (error == -EAGAIN)
+            continue; /* a pager is not waited for here */
         if (error)
             return error == -ENOMEM ? error : -EFAULT;
     }

@@ -13,12 +13,14 @@
 #define KERNEL_PAGING_H
 
 #include "kernel/aspace.h"
+#include "kernel/waitq.h"
 
 /*
  * `access` is one of enum region_prot. 0: it may be tried again; -EFAULT: nothing is mapped there; -EACCES: not so; -ENXIO: past
- * the end of the memobj; -ENOMEM. On a thread; may suspend; aspace->mutex may be held by the caller.
+ * the end of the memobj; -EIO: the pager does not have it; -EINTR: while it was waited for, as `flags` allow; -ENOMEM. On a thread;
+ * may suspend; aspace->mutex may be held by the caller, then nobody waits for a pager (-EFAULT).
  */
-int paging_fault(struct aspace *aspace, uaddr_t address, enum region_prot access);
+int paging_fault(struct aspace *aspace, uaddr_t address, enum region_prot access, enum wait_flags flags);
 /* The whole range, as if each page were read (or written) now. aspace->mutex held. -ENOMEM, -EFAULT. */
 int paging_populate_locked(struct aspace *aspace, uaddr_t start, uint64_t size, bool write);
 /* The child has copies of the parent's regions and no translations: shares the pages of private regions. -ENOMEM. */

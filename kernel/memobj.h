@@ -88,6 +88,8 @@ int memobj_page_locked(struct memobj *memobj, uint64_t index, bool write, void *
 int memobj_page_wait(struct memobj *memobj, uint64_t index, bool write, enum wait_flags flags);
 /* The pager hears of first writes. No lock held. */
 void memobj_told(struct memobj *memobj);
+/* The address spaces with such regions, each once, referenced: the caller frees the list. -ENOMEM. */
+int memobj_aspaces(struct memobj *memobj, struct aspace ***list, uint32_t *count);
 /* A region over a paged memobj is in an address space's map; leaves it. map_mutex held. */
 void memobj_mapped(struct aspace *aspace, struct region *region);
 void memobj_unmapped(struct region *region);

@@ -10,6 +10,7 @@
  */
 #include "kernel/pager_internal.h"
 
+#include "kernel/alloc.h"
 #include "kernel/aspace.h"
 #include "kernel/assert.h"
 #include "kernel/body.h"
@@ -82,6 +83,37 @@ void memobj_unmapped(struct region *region)
     mutex_lock(&region->memobj->mutex);
     list_remove(&region->memobj_link);
     mutex_unlock(&region->memobj->mutex);
+}
+
+static bool is_listed(struct aspace *const *list, uint32_t count, const struct aspace *aspace)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (list[i] == aspace)
+            return true;
+    return false;
+}
+
+int memobj_aspaces(struct memobj *memobj, struct aspace ***list, uint32_t *count)
+{
+    uint32_t regions = 0;
+
+    *count = 0;
+    mutex_lock(&memobj->mutex);
+    LIST_FOR_EACH(node, &memobj->paged->regions)
+    {
+        regions++;
+    }
+    *list = kcalloc(regions + 1, sizeof(**list));
+    if (*list) {
+        LIST_FOR_EACH(node, &memobj->paged->regions)
+        {
+            struct aspace *aspace = LIST_ENTRY(node, struct region, memobj_link)->aspace;
+            if (!is_listed(*list, *count, aspace) && object_try_ref(aspace)) /* else it is being destroyed: nobody runs in it */
+                (*list)[(*count)++] = aspace;
+        }
+    }
+    mutex_unlock(&memobj->mutex);
+    return *list ? 0 : -ENOMEM;
 }
 
 /* --- taking pages from programs ------------------------------------------------------------------------- */

@@ -11,7 +11,7 @@
  * when somebody reads the memory, and at the latest when a thread moves in (aspace_settle). A failure then is a failure of
  * all that comes after it, and in the end of the exec.
  */
-#include "body/linux/client.h"
+#include "body/linux/demand.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -121,6 +121,7 @@ struct batch {
     uint32_t wanted[STUB_COMMANDS_MAX]; /* the least result that is a success */
     struct memobj *held; /* a reference: what the stub's descriptor register 0 maps once the commands before are done */
     bool held_write;
+    bool placeholder; /* that is what the register holds */
     /* when it gathers (client->filling) */
     uint32_t data_used; /* bytes of the slot's data that copies have taken */
     int error;          /* of a round before this one: nothing works any more */
@@ -167,13 +168,37 @@ static int hold(struct batch *batch, struct memobj *memobj, bool write_shared)
         return error;
     command_at(batch->user, batch->commands++, STUB_RECEIVE_FDS)->arguments[1] = (uint8_t)tag;
     release_held(batch);
+    batch->placeholder = false;
     batch->held = object_ref(memobj);
     batch->held_write = write_shared;
     return 0;
 }
 
+/* A range of a paged memobj with nothing in it: every access faults. */
+static int add_placeholder(struct batch *batch, const struct map_op *op)
+{
+    int fd = demand_placeholder();
+    if (batch->user->client->attached)
+        return -ENODEV;
+    if (fd >= 0 && !batch->placeholder)
+        fd = sandbox_send_fds(batch->user->client->socket, ZYGOTE_SPAWN, &fd, 1);
+    if (fd < 0)
+        return fd;
+    if (!batch->placeholder)
+        command_at(batch->user, batch->commands++, STUB_RECEIVE_FDS)->arguments[1] = ZYGOTE_SPAWN;
+    release_held(batch);
+    batch->placeholder = true;
+    struct stub_command *map = command_at(batch->user, batch->commands++, STUB_MAP_FD);
+    const uint64_t arguments[6] = {op->address, op->size, op->prot, (uint64_t)(map_flags(op) | MAP_NORESERVE), 0, op->offset};
+    memcpy(map->arguments, arguments, sizeof arguments);
+    batch->user->client->paged = true;
+    return 0;
+}
+
 static int add_map(struct batch *batch, const struct map_op *op)
 {
+    if (op->memobj && op->memobj->paged)
+        return add_placeholder(batch, op);
     if (!op->memobj) {
         host_call_command(batch, SYS_mmap, op->address, op->size, op->prot, (uint64_t)map_flags(op), (uint64_t)-1, 0);
         return 0;
@@ -209,7 +234,7 @@ static int host_advice(int advice)
 static int add_operation(struct batch *batch, const struct map_op *op)
 {
     switch (op->kind) {
-    case MAP_OP_MAP: return op->memobj && op->memobj->paged ? -ENODEV : add_map(batch, op);
+    case MAP_OP_MAP: return add_map(batch, op);
     case MAP_OP_UNMAP: host_call_command(batch, SYS_munmap, op->address, op->size, 0, 0, 0, 0); return 0;
     case MAP_OP_PROTECT: host_call_command(batch, SYS_mprotect, op->address, op->size, op->prot, 0, 0, 0); return 0;
     case MAP_OP_MOVE: {
@@ -234,8 +259,9 @@ static int batch_flush(struct batch *batch, size_t *done)
 {
     if (batch->commands == 0)
         return 0;
-    if (batch->held)
+    if (batch->held || batch->placeholder)
         command_at(batch->user, batch->commands++, STUB_CLOSE_FDS);
+    batch->placeholder = false;
     release_held(batch);
     int error = commands_run(batch->user, batch->commands);
     for (uint32_t i = 0; i < batch->operations && !error; i++) {
@@ -271,6 +297,66 @@ static int batch_add(struct batch *batch, const struct map_op *op)
         batch->commands = first;
     else
         note_operation(batch, 0);
+    return error;
+}
+
+/*
+ * What is mapped of paged memobjs goes first where an operation would make it writable, or needs the range in one piece; it comes back by
+ * faults. A private copy cannot go: it stays, and so may such a move fail.
+ */
+static int empty_paged(struct batch *batch, struct aspace *aspace, const struct map_op *op)
+{
+    uaddr_t end = op->address + op->size;
+    int error = 0;
+    for (struct region *region = aspace_find_after_locked(aspace, op->address); region && region->start < end && !error;
+         region = aspace_find_after_locked(aspace, region->end)) {
+        uaddr_t start = max_u64(region->start, op->address);
+        struct map_op hole = {.kind = MAP_OP_MAP, .address = start, .size = min_u64(region->end, end) - start, .flags = region->flags,
+                              .prot = op->kind == MAP_OP_PROTECT ? op->prot : region->prot, .memobj = region->memobj,
+                              .offset = region->offset + (start - region->start)};
+        size_t done = 0;
+        if (!region->memobj || !region->memobj->paged || !(region->flags & REGION_SHARED))
+            continue;
+        error = batch_add(batch, &hole);
+        if (!error)
+            error = batch_flush(batch, &done);
+    }
+    return error;
+}
+
+static bool empties(const struct map_op *op)
+{
+    return (op->kind == MAP_OP_PROTECT && op->prot & PROT_WRITE_BIT) || op->kind == MAP_OP_MOVE ||
+           (op->kind == MAP_OP_ADVISE && op->advice == ADVICE_DONT_NEED);
+}
+
+/* Populating is a hint that a pager does not take. */
+static bool is_paged_hint(struct aspace *aspace, const struct map_op *op)
+{
+    const struct region *region = op->kind == MAP_OP_ADVISE ? aspace_find_locked(aspace, op->address) : NULL;
+    return region && region->memobj && region->memobj->paged &&
+           (op->advice == ADVICE_POPULATE_READ || op->advice == ADVICE_POPULATE_WRITE || op->advice == ADVICE_HUGE_PAGE);
+}
+
+/* Of an address space with paged memory: one by one. */
+static int apply_paged(struct aspace *aspace, struct user_thread *user, const struct map_op *ops, size_t count, size_t *done)
+{
+    struct batch batch = {.user = user};
+    int error = atomic32_load(&user->client->revokes) ? demand_settle(user) : 0;
+    for (size_t i = 0; i < count && !error; i++) {
+        size_t one = 0;
+        if (is_paged_hint(aspace, &ops[i])) {
+            ++*done;
+            continue;
+        }
+        error = empties(&ops[i]) ? empty_paged(&batch, aspace, &ops[i]) : 0;
+        if (!error)
+            error = batch_add(&batch, &ops[i]);
+        if (!error)
+            error = batch_flush(&batch, &one);
+        *done += one;
+    }
+    release_held(&batch);
     return error;
 }
 
@@ -373,7 +459,7 @@ int body_aspace_apply(struct aspace *aspace, const struct map_op *ops, size_t co
     if (!client)
         return -EFAULT;
     if (own && own->client == client)
-        return apply_now(own, ops, count, done);
+        return UNLIKELY(client->paged) ? apply_paged(aspace, own, ops, count, done) : apply_now(own, ops, count, done);
     int error = client_borrow(client, thread, &user);
     if (error)
         return error;

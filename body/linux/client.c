@@ -48,6 +48,8 @@ static struct client *client_new(void)
     spinlock_init(&client->lock, RANK_BODY);
     mutex_init(&client->rewriting, RANK_BODY_SLEEPING);
     mutex_init(&client->passing, RANK_BODY_SLEEPING);
+    mutex_init(&client->revoking, RANK_BODY_SLEEPING - 1);
+    waitq_init(&client->revoked);
     list_init(&client->processes);
     list_init(&client->pool_link);
     waitq_init(&client->ready);

@@ -74,6 +74,7 @@ struct user_thread {
     uint32_t rings_lent;      /* how many rings know it */
 };
 
+#define REVOKES_MAX 16u
 #define SLOTS_PER_BLOCK 64u
 
 struct client {
@@ -108,6 +109,17 @@ struct client {
     struct atomic32 odd_clones; /* approved and made, but its stub says that they failed */
     struct timer grace;
     bool took_gs;
+    bool paged;                /* some memory of it may be a pager's: under the address space's mutex, stays */
+    /* demand.c */
+    struct atomic32 revokes;   /* how many are in the list; changed under client->lock */
+    struct revoke {
+        uaddr_t address;
+        uint64_t size, offset;
+        uint32_t prot;
+        bool writes_only;      /* else the placeholder takes the place */
+    } revoke_list[REVOKES_MAX];
+    struct mutex revoking;     /* carries them out */
+    struct waitq revoked;
     /* While the address space is filled, before a thread runs in it: of who fills it. */
     struct user_thread *first; /* borrowed. Attached: slot 0, for S2C */
     struct batch *filling;     /* aspace.c: what its stub is to do still */
@@ -209,6 +221,8 @@ struct answer_place {
 bool answer_put(struct user_thread *user, const struct answer_place *place, uaddr_t to, const void *from, size_t size);
 
 /* user.c, user_life.c, user_host.c */
+/* If it is in user mode it enters the kernel soon. */
+void user_kick(struct user_thread *user);
 /* Changes thread->user; who looks at another thread's goes through user_of. */
 void user_attach(struct thread *thread, struct user_thread *user);
 struct user_thread *user_of(struct thread *thread); /* a reference, or NULL */

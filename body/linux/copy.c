@@ -4,6 +4,7 @@
  * the client's stub copies through the data area of its slot, and a word is peeked at through /proc.
  */
 #include "body/linux/attach.h"
+#include "body/linux/demand.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -121,6 +122,25 @@ static bool no_vm_access(const struct aspace *aspace)
     return host_options.no_vm_access || (client && client->no_vm_access);
 }
 
+/* What a pager may have to supply first, or the client to give back. */
+static size_t transfer_paged(struct aspace *aspace, char *local, uaddr_t remote, size_t size, bool write)
+{
+    struct user_thread *user = own_user(aspace);
+    size_t moved = 0;
+    if (user && atomic32_load(&user->client->revokes) && demand_settle(user))
+        return 0;
+    do
+        moved += (no_vm_access(aspace) ? transfer_by_stub : transfer)(aspace, local + moved, remote + moved, size - moved, write);
+    while (moved < size && demand_copy(aspace, remote + moved, write));
+    return moved;
+}
+
+static bool is_paged(const struct aspace *aspace)
+{
+    const struct client *client = aspace->body;
+    return client && client->paged;
+}
+
 bool answer_put(struct user_thread *user, const struct answer_place *place, uaddr_t to, const void *from, size_t size)
 {
     uint64_t room = min_u64(place->size, place->capacity), filled = user->answer_filled;
@@ -172,6 +192,8 @@ size_t body_copy_in(struct aspace *aspace, void *to, uaddr_t from, size_t size)
         answer_deliver(aspace, user);
     if (size && copy_from_window(aspace, to, from, size))
         return size;
+    if (UNLIKELY(is_paged(aspace)))
+        return transfer_paged(aspace, to, from, size, false);
     if (UNLIKELY(no_vm_access(aspace)))
         return transfer_by_stub(aspace, to, from, size, false);
     return size ? transfer(aspace, to, from, size, false) : 0;
@@ -181,12 +203,14 @@ size_t body_copy_out(struct aspace *aspace, uaddr_t to, const void *from, size_t
 {
     size = clamp(to, size);
     struct client *client = aspace->body;
-    if (UNLIKELY(client && client->filling) && aspace_copy_later(client, to, from, size))
+    if (UNLIKELY(client && client->filling) && !client->paged && aspace_copy_later(client, to, from, size))
         return size;
     if (!settled(aspace))
         return 0;
     if (copy_with_answer(aspace, to, from, size))
         return size;
+    if (UNLIKELY(is_paged(aspace)))
+        return transfer_paged(aspace, (char *)from, to, size, true);
     if (UNLIKELY(no_vm_access(aspace)))
         return transfer_by_stub(aspace, (void *)from, to, size, true);
     return size ? transfer(aspace, (void *)from, to, size, true) : 0;
@@ -195,7 +219,7 @@ size_t body_copy_out(struct aspace *aspace, uaddr_t to, const void *from, size_t
 int body_peek32(struct aspace *aspace, uaddr_t address, uint32_t *value)
 {
     const struct client *client = aspace->body;
-    if (UNLIKELY(!client || !atomic32_load(&client->ready_pid))) /* its hello is awaited where that is allowed: the copy that follows */
+    if (UNLIKELY(!client || !atomic32_load(&client->ready_pid) || atomic32_load_relaxed(&client->revokes))) /* its hello is awaited where that is allowed: the copy that follows */
         return -EFAULT;
     if (UNLIKELY(no_vm_access(aspace)))
         return in_user(address, 4) ? peek_through_proc(aspace, address, value) : -EFAULT;
@@ -209,7 +233,10 @@ int body_cas32(uaddr_t address, uint32_t expected, uint32_t desired, uint32_t *p
     if (!user || !in_user(address, 4) || (address & 3))
         return -EFAULT;
     uint64_t arguments[3] = {address, expected, desired};
-    int64_t result = command_one(user, STUB_CAS32, arguments, 3);
+    int64_t result;
+    do
+        result = command_one(user, STUB_CAS32, arguments, 3);
+    while (result < 0 && UNLIKELY(user->client->paged) && demand_copy(thread->task->aspace, address, true));
     if (result < 0)
         return -EFAULT;
     *previous = (uint32_t)result;

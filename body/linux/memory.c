@@ -26,7 +26,8 @@ struct chunk {
 };
 
 struct body_memobj {
-    int fd; /* -1: heap pages */
+    int fd;      /* -1: heap pages */
+    int read_fd; /* the same file, only to be read: a paged memobj's, made when first needed; -1 */
     uint64_t chunk_count;
     struct chunk **chunks;
 };
@@ -36,7 +37,7 @@ int body_memobj_create(struct memobj *memobj)
     struct body_memobj *body = kzalloc(sizeof *body);
     if (!body)
         return -ENOMEM;
-    body->fd = -1;
+    body->fd = body->read_fd = -1;
     memobj->body = body;
     return 0;
 }
@@ -64,6 +65,8 @@ void body_memobj_destroy(struct memobj *memobj)
     kfree(body->chunks);
     if (body->fd >= 0)
         close(body->fd);
+    if (body->read_fd >= 0)
+        close(body->read_fd);
     kfree(body);
 }
 
@@ -177,9 +180,6 @@ void body_memobj_punch(struct memobj *memobj, uint64_t first, uint64_t count)
     }
 }
 
-/* Nothing is mapped on demand here yet. */
-bool body_memobj_revoke(UNUSED struct memobj *memobj, UNUSED uint64_t first, UNUSED uint64_t count, UNUSED bool writes_only) { return true; }
-
 int64_t body_memobj_file_read(struct memobj *memobj, void *buffer, uint64_t offset, size_t size)
 {
     return host_file_read(memobj->body, buffer, offset, size);
@@ -246,9 +246,13 @@ int memobj_host_fd(struct memobj *memobj, bool shared_write, bool *close_it)
     struct body_memobj *body = memobj->body;
     mutex_lock(&memobj->mutex);
     int error = body->fd < 0 ? move_to_memfd(body) : 0;
+    if (!error && memobj->paged && !shared_write && body->read_fd < 0)
+        body->read_fd = reopen_read_only(body->fd);
     mutex_unlock(&memobj->mutex);
     if (error)
         return error;
+    if (memobj->paged)
+        return shared_write ? body->fd : body->read_fd;
     *close_it = !shared_write;
     return shared_write ? body->fd : reopen_read_only(body->fd);
 }

@@ -7,6 +7,7 @@
  * marks the thread interrupted first and reads the mode then (body_user_kick).
  */
 #include "body/linux/attach.h"
+#include "body/linux/demand.h"
 
 #include <signal.h>
 
@@ -119,6 +120,14 @@ void body_user_set_words(const uint64_t words[8] UNUSED, int64_t result UNUSED, 
 void body_user_set_second(uint64_t argument UNUSED) { panic("calls here carry no words"); }
 void (*body_user_again(void))(void *argument) { return NULL; }
 
+/* The commands use the slot that holds the answer already. */
+static void settle(struct user_thread *user)
+{
+    uint64_t result = user->slot->rax;
+    demand_settle(user);
+    user->slot->rax = result;
+}
+
 NORETURN static void user_resume(struct user_thread *user)
 {
     struct thread *thread = user->thread;
@@ -136,6 +145,12 @@ NORETURN static void user_resume(struct user_thread *user)
             struct user_entry entry = {0};
             decode_again(user, &entry);
             user = enter(thread, &entry);
+            continue;
+        }
+        if (UNLIKELY(atomic32_load_relaxed(&user->client->revokes))) {
+            mode_stay_in_kernel(user);
+            atomic32_sub(&users_running, 1);
+            settle(user);
             continue;
         }
         if (user->repeat) {
@@ -172,6 +187,8 @@ void body_user_entry(UNUSED void *argument)
                 rewrite(user);
         }
     }
+    if (UNLIKELY(entry.kind == USER_FAULT && user->client->paged) && demand_fault(user, &entry))
+        user_resume(user);
     user_resume(enter(thread, &entry));
 }
 

@@ -72,7 +72,7 @@ static int32_t outer_tid(struct user_thread *user)
     return tid;
 }
 
-static void signal_stub(struct user_thread *user)
+void user_kick(struct user_thread *user)
 {
     int32_t tid = outer_tid(user);
     struct host_process *process = __atomic_load_n(&user->process, __ATOMIC_ACQUIRE);
@@ -106,7 +106,7 @@ void body_user_kick(struct thread *thread)
         return;
     }
     if ((mode == MODE_USER || mode == MODE_ANSWERING) && !atomic32_load(&user->lost))
-        signal_stub(user);
+        user_kick(user);
     if (user && mode != MODE_KERNEL && thread_killed(thread))
         client_expect_end(user);
     if (user)

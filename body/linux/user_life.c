@@ -146,6 +146,7 @@ static int fork_client(struct user_thread *parent, struct thread *child, struct 
     if (!client)
         return -EAGAIN;
     client->took_gs = parent->client->took_gs;
+    client->paged = parent->client->paged;
     /* The child's stub goes on in the same area: it keeps its index. */
     struct user_thread *user = NULL;
     int64_t result = -ENOMEM;

@@ -111,6 +111,8 @@ int aspace_map(struct aspace *aspace, const struct aspace_map_request *request, 
     if ((request->flags & (ASPACE_FIXED | ASPACE_FIXED_NOREPLACE)) && (request->address & ~PAGE_MASK))
         return -EINVAL;
     error = region_pool_fill(&pool, MAP_SPARES);
+    if (!error && request->memobj && request->memobj->paged)
+        error = memobj_mappable(request->memobj);
     if (!error) {
         mutex_lock(&aspace->mutex);
         error = map_locked(aspace, &pool, request, address);

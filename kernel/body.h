@@ -80,6 +80,11 @@ uint64_t body_memobj_made(struct memobj *memobj, uint64_t first, uint64_t count)
 /* Drops pages; user mappings of them see zeros afterwards. */
 void body_memobj_punch(struct memobj *memobj, uint64_t first, uint64_t count);
 /*
+ * A paged memobj is about to be mapped for the first time. Its pages may get other kernel addresses, this once. memobj->mutex held.
+ * -ENOMEM, …
+ */
+int body_memobj_mappable(struct memobj *memobj);
+/*
  * Pages of a paged memobj that programs may have mapped: true: none reaches them without a fault any more (writes_only: none writes
  * them). False: some program keeps them; its own loss. The memobj's regions say who may have. Not with memobj->mutex; the pages stay
  * meanwhile. May suspend.

@@ -330,7 +330,7 @@ uint64_t memobj_resident(struct memobj *memobj)
     all = round_up(memobj->size, PAGE_SIZE);
     made = memobj->pages << PAGE_SHIFT;
     mutex_unlock(&memobj->mutex);
-    if (memobj->kind == MEMOBJ_HOST_FILE || atomic32_load_relaxed(&memobj->mapped_shared))
+    if (memobj->kind == MEMOBJ_HOST_FILE || (!memobj->paged && atomic32_load_relaxed(&memobj->mapped_shared)))
         return all;
     return min_u64(all, made);
 }

@@ -86,6 +86,11 @@ struct region;
 int memobj_page_locked(struct memobj *memobj, uint64_t index, bool write, void **page, bool *writable);
 /* Waits as `flags` allow, no lock held: 0 (look again), -EINTR, or what the pager says. */
 int memobj_page_wait(struct memobj *memobj, uint64_t index, bool write, enum wait_flags flags);
+/*
+ * Before a region over a paged memobj is made: the body may give the pages other kernel addresses, so nobody may have any locked: that is
+ * waited for, interruptibly. 0, -EINTR, -ENOMEM. No lock held.
+ */
+int memobj_mappable(struct memobj *memobj);
 /* The pager hears of first writes. No lock held. */
 void memobj_told(struct memobj *memobj);
 /* The address spaces with such regions, each once, referenced: the caller frees the list. -ENOMEM. */

@@ -10,6 +10,10 @@
  * and take the tickets of the pages they touch away: an answer that comes with an old ticket is dropped, so contents from before
  * a truncation never come back. An answer is counted in pages that took it; that it was dropped is no error.
  *
+ * Taking pages from programs that have them mapped (pager_clean, _lock, _evict, _invalidate, _resize, and memobj_resize) may wait for those
+ * programs to come into the kernel, a bounded time, and takes locks of rank ASPACE: the caller holds none of that rank or above.
+ * Pages that a private mapping of a program reaches may stay where the body cannot tell copies apart (body_memobj_revoke).
+ *
  * Units: `first`, `count` in pages of PAGE_SIZE; sizes in bytes. Errors are negative codes.
  */
 #ifndef KERNEL_PAGER_H

@@ -68,6 +68,7 @@ struct paged {
     bool stalled;            /* page_in said -EAGAIN, and no pager_ready came since it was called */
     uint64_t readies;        /* counts those */
     bool resizing;
+    bool mappable;           /* the body has been told that it may be mapped */
     bool idle;               /* the one reference is the pager's */
     uint64_t lowest;         /* size since resized was last told */
     bool tell_resized, tell_written, tell_idle;

@@ -61,6 +61,22 @@ int memobj_page_wait(struct memobj *memobj, uint64_t index, bool write, enum wai
     return error;
 }
 
+int memobj_mappable(struct memobj *memobj)
+{
+    struct paged *paged = memobj->paged;
+    int error = 0;
+
+    mutex_lock(&memobj->mutex);
+    while (!error && !paged->mappable && paged->totals[BIT_LOCKED])
+        error = changed_wait_locked(paged, WAIT_INTERRUPTIBLE);
+    if (!error && !paged->mappable) {
+        error = body_memobj_mappable(memobj);
+        paged->mappable = !error;
+    }
+    mutex_unlock(&memobj->mutex);
+    return error;
+}
+
 void memobj_told(struct memobj *memobj)
 {
     mutex_lock(&memobj->mutex);

@@ -142,6 +142,7 @@ static void client_free(struct async_work *work)
         kfree(client->threads[i]);
     if (client->attached)
         attach_unref(client->attached);
+    kfree(client->revoke_list);
     kfree(client);
 }
 

@@ -74,7 +74,6 @@ struct user_thread {
     uint32_t rings_lent;      /* how many rings know it */
 };
 
-#define REVOKES_MAX 16u
 #define SLOTS_PER_BLOCK 64u
 
 struct client {
@@ -117,7 +116,8 @@ struct client {
         uint64_t size, offset;
         uint32_t prot;
         bool writes_only;      /* else the placeholder takes the place */
-    } revoke_list[REVOKES_MAX];
+    } *revoke_list;
+    uint32_t revoke_room;
     struct mutex revoking;     /* carries them out */
     struct waitq revoked;
     /* While the address space is filled, before a thread runs in it: of who fills it. */

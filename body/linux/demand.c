@@ -34,6 +34,8 @@
 #define REVOKE_PATIENCE 2000000000u /* ns */
 #define REVOKE_LOOK_FIRST 20000u    /* ns until the threads' modes are looked at again: twice as long each time … */
 #define REVOKE_LOOK_MOST 1000000u
+#define REVOKES_MAX 65536u           /* written down for one client */
+#define REVOKES_STEP 16u
 #define AROUND_PAGES 16u            /* mapped with the one that is needed, as far as they are there */
 #define PF_WRITE 2u                 /* in a page fault's error code */
 
@@ -125,18 +127,58 @@ int demand_settle(struct user_thread *user)
     return failed(result) ? (int)result : 0;
 }
 
-/* False: there is no room; then what is there must be carried out first. */
-static bool revoke_write(struct client *client, const struct revoke *revoke)
+/* Room for so many more. -ENOMEM: none, or they are too many. */
+static int revokes_reserve(struct client *client, uint32_t more)
 {
+    struct revoke *old = NULL, *list;
     spin_lock(&client->lock);
-    uint32_t count = atomic32_load_relaxed(&client->revokes);
-    bool room = count < REVOKES_MAX;
-    if (room) {
-        client->revoke_list[count] = *revoke;
-        atomic32_store(&client->revokes, count + 1);
+    uint32_t room = client->revoke_room, needed = atomic32_load_relaxed(&client->revokes) + more;
+    spin_unlock(&client->lock);
+    if (needed <= room)
+        return 0;
+    if (needed > REVOKES_MAX || !(list = kcalloc(needed + REVOKES_STEP, sizeof *list)))
+        return -ENOMEM;
+    spin_lock(&client->lock);
+    if (client->revoke_room < needed) {
+        old = client->revoke_list;
+        if (old)
+            memcpy(list, old, atomic32_load_relaxed(&client->revokes) * sizeof *list);
+        client->revoke_list = list;
+        client->revoke_room = needed + REVOKES_STEP;
+    } else {
+        old = list;
     }
     spin_unlock(&client->lock);
-    return room;
+    kfree(old);
+    return 0;
+}
+
+/* The address space's mutex is held, so nobody else writes. */
+static int revoke_write(struct client *client, const struct revoke *revoke)
+{
+    int error = revokes_reserve(client, 1);
+    if (error)
+        return error;
+    spin_lock(&client->lock);
+    uint32_t count = atomic32_load_relaxed(&client->revokes);
+    client->revoke_list[count] = *revoke;
+    atomic32_store(&client->revokes, count + 1);
+    spin_unlock(&client->lock);
+    return 0;
+}
+
+int demand_forked(struct aspace *child)
+{
+    struct client *client = child->body;
+    int error = 0;
+    mutex_lock(&child->mutex);
+    for (struct region *region = aspace_find_after_locked(child, 0); region && !error; region = aspace_find_after_locked(child, region->end)) {
+        if (region->memobj && region->memobj->paged && (region->flags & REGION_SHARED))
+            error = revoke_write(client, &(struct revoke){.address = region->start, .size = region->end - region->start,
+                                                          .offset = region->offset, .prot = region->prot});
+    }
+    mutex_unlock(&child->mutex);
+    return error;
 }
 
 /* Whether some thread may be in user mode; all such are kicked when `kick`. */
@@ -189,7 +231,7 @@ static bool revoke_region(struct client *client, struct user_thread *own, const 
     if (own)
         return !failed(carry_out(own, &revoke));
     atomic_fence();
-    return revoke_write(client, &revoke) && revokes_wait(client);
+    return !revoke_write(client, &revoke) && revokes_wait(client);
 }
 
 static bool revoke_in(struct aspace *aspace, struct memobj *memobj, uint64_t from, uint64_t end, bool writes_only)
@@ -264,7 +306,11 @@ static int map_page(struct user_thread *user, struct region *region, uaddr_t add
     mutex_unlock(&memobj->mutex);
     if (!error) {
         uint32_t prot = shared && !writable ? region->prot & ~(uint32_t)PROT_WRITE_BIT : region->prot;
-        int64_t result = map_fd(user, fd, region->start + ((first << PAGE_SHIFT) - region->offset), (end - first) << PAGE_SHIFT, prot, region->flags, first << PAGE_SHIFT);
+        const struct revoke all = {.address = region->start, .size = region->end - region->start, .offset = region->offset, .prot = region->prot};
+        uaddr_t start = region->start + ((first << PAGE_SHIFT) - region->offset);
+        int64_t result = map_fd(user, fd, start, (end - first) << PAGE_SHIFT, prot, region->flags, first << PAGE_SHIFT);
+        if (result == -ENOMEM && shared && !failed(carry_out(user, &all))) /* too many mappings for the host: begin anew */
+            result = map_fd(user, fd, start, (end - first) << PAGE_SHIFT, prot, region->flags, first << PAGE_SHIFT);
         error = failed(result) ? (int)result : 0;
     }
     if (close_it)

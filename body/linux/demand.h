@@ -17,4 +17,7 @@ bool demand_copy(struct aspace *aspace, uaddr_t address, bool write);
 /* Carries out what is to be revoked in the calling thread's client. 0, or its process dies. May suspend. */
 int demand_settle(struct user_thread *user);
 
+/* The child of a fork, not started yet, is to begin with none of the pages that its parent had mapped: some may be taken back by now. */
+int demand_forked(struct aspace *child);
+
 #endif

@@ -236,6 +236,12 @@ static int reopen_read_only(int fd)
     return copy < 0 ? -errno : copy;
 }
 
+int body_memobj_mappable(struct memobj *memobj)
+{
+    struct body_memobj *body = memobj->body;
+    return body->fd < 0 ? move_to_memfd(body) : 0;
+}
+
 int memobj_host_fd(struct memobj *memobj, bool shared_write, bool *close_it)
 {
     *close_it = false;

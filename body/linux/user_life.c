@@ -5,6 +5,7 @@
  * Every clone is ordered with a nonce that lets it through the filter once (sandbox_expect_clone); one that its stub says has
  * failed though it was made counts against the client (client_odd_clone).
  */
+#include "body/linux/demand.h"
 #include "body/linux/attach.h"
 
 #define CLONE_FLAGS_THREAD (0x01000000u | 0x00200000u | 0x100u | 0x200u | 0x400u | 0x800u | 0x10000u | 0x40000u)
@@ -176,6 +177,8 @@ static int fork_client(struct user_thread *parent, struct thread *child, struct 
     futex_census_place(child_aspace, (struct atomic32 *)client->pages->census);
     user->main = user->forked = true;
     user_attach(child, user);
+    if (UNLIKELY(client->paged) && demand_forked(child_aspace))
+        client_kill(client); /* no memory: it dies before it runs */
     return 0;
 }
 

@@ -249,6 +249,8 @@ void body_memobj_punch(struct memobj *memobj, uint64_t first, uint64_t count)
     }
 }
 
+int body_memobj_mappable(UNUSED struct memobj *memobj) { return 0; }
+
 /* As dropping does it: the pages are marked, and whoever is attached looks for them. */
 bool body_memobj_revoke(struct memobj *memobj, uint64_t first, uint64_t count, bool writes_only)
 {

@@ -111,6 +111,8 @@ void body_memobj_punch(struct memobj *memobj, uint64_t first, uint64_t count)
     sim_frames_remove(&pages->frames, first, count);
 }
 
+int body_memobj_mappable(struct memobj *memobj UNUSED) { return 0; }
+
 /* No frame of its own is a mapping's: what a CPU remembers is all there is. */
 bool body_memobj_revoke(struct memobj *memobj, uint64_t first, uint64_t count, bool writes_only)
 {

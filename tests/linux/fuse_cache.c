@@ -50,7 +50,7 @@ static void names(void)
         CHECK(stat("m/dir/inner", &stat_) == 0 && access("m/dir", R_OK) == 0);
     CHECK(asked(FUSE_LOOKUP) == lookups && asked(FUSE_GETATTR) == attrs);
     shared->valid = 0;
-    shared->notify = 1; /* the server takes the names of the root back after its next answer */
+    shared->notify = 1; /* the server takes the names of the root back after the lookup */
     CHECK_ERROR(stat("m/nothing", &stat_), ENOENT);
     AWAIT(!shared->notify);
     lookups = asked(FUSE_LOOKUP);

@@ -33,7 +33,7 @@ struct shared {
     bool answer_interrupts; /* with EINTR */
     uint64_t other_file;    /* what "file" is instead of 2 */
     uint32_t open_flags;
-    uint32_t notify;        /* withdraw the names "dir" and "file" of the root */
+    uint32_t notify;        /* withdraw the names "dir" and "file" of the root after a lookup */
     uint32_t valid;         /* seconds that answers are good for */
     char written[64];
 };
@@ -253,7 +253,7 @@ static inline bool serve_one(void)
         reply(in->unique, size, NULL, 0);
     else if (!lie(in, out, size))
         reply(in->unique, 0, out, (size_t)size);
-    if (shared->notify) {
+    if (shared->notify && in->opcode == FUSE_LOOKUP) { /* not behind an answer that nobody waits for: a lookup would hold the directory */
         withdraw("dir");
         withdraw("file");
         shared->notify = 0;

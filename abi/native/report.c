@@ -41,12 +41,12 @@ static void show_thread(struct thread *thread, int32_t id, uint64_t call, void *
          name ? " in " : "", name ? name : "");
 }
 
-static void show_task(struct task *task, const struct native_task *native, void *argument)
+static void show_task(struct task *task, struct native_ids ids, void *argument)
 {
     const struct report *report = argument;
     struct hyla_task_info info = {0};
     native_task_info(task, &info);
-    line(report, "%6d %6d %8d %7u %7llu %10llu\n", native->id, native->parent_id, report->host_id(task), info.threads,
+    line(report, "%6d %6d %8d %7u %7llu %10llu\n", ids.task, ids.parent, report->host_id(task), info.threads,
          (unsigned long long)info.handles, (unsigned long long)(info.mapped >> 10));
     native_threads_visit(task, show_thread, argument);
 }
@@ -90,13 +90,13 @@ static const char *right_text(uint32_t rights)
     return rights & RIGHT_RECEIVE ? "receive" : rights & RIGHT_SEND_ONCE ? "send-once" : "send";
 }
 
-static void show_ports(struct task *task, const struct native_task *native, void *argument)
+static void show_ports(struct task *task, struct native_ids ids, void *argument)
 {
     const struct report *report = argument;
     struct shown_handle shown;
     for (uint32_t index = 0; next_handle(task, &index, &shown);)
         if (shown.rights & (RIGHT_SEND | RIGHT_SEND_ONCE | RIGHT_RECEIVE))
-            line(report, "%6d %10x %-10s %-9s %#18llx\n", native->id, shown.handle, shown.type, right_text(shown.rights),
+            line(report, "%6d %10x %-10s %-9s %#18llx\n", ids.task, shown.handle, shown.type, right_text(shown.rights),
                  (unsigned long long)shown.badge);
 }
 

@@ -170,29 +170,29 @@ void native_task_describe(struct task *task, struct hyla_task_info *info)
     spin_unlock(&all.lock);
 }
 
-/* The first task with an id above `after`, with a reference, and a copy of what is known of it. */
-static struct task *task_after(int32_t after, struct native_task *copy)
+/* The first task with an id above ids->task, with a reference; its ids. */
+static struct task *task_after(struct native_ids *ids)
 {
     const struct native_task *found = NULL;
     spin_lock(&all.lock);
     LIST_FOR_EACH (link, &all.tasks) {
         const struct native_task *native = LIST_ENTRY(link, struct native_task, link);
-        if (native->id > after && (!found || native->id < found->id))
+        if (native->id > ids->task && (!found || native->id < found->id))
             found = native;
     }
     if (found)
-        *copy = *found;
+        *ids = (struct native_ids){found->id, found->parent_id};
     struct task *task = found ? object_ref(found->task) : NULL;
     spin_unlock(&all.lock);
     return task;
 }
 
-void native_tasks_visit(void (*visit)(struct task *task, const struct native_task *native, void *argument), void *argument)
+void native_tasks_visit(void (*visit)(struct task *task, struct native_ids ids, void *argument), void *argument)
 {
-    struct native_task copy = {.id = 0};
+    struct native_ids ids = {0};
     struct task *task;
-    while ((task = task_after(copy.id, &copy))) {
-        visit(task, &copy, argument);
+    while ((task = task_after(&ids))) {
+        visit(task, ids, argument);
         object_unref(task);
     }
 }

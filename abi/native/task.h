@@ -42,7 +42,10 @@ NORETURN void native_thread_exit(void);
 /* Fills in what only an attached task has: id, threads. Zero for others. */
 void native_task_describe(struct task *task, struct hyla_task_info *info);
 /* Calls visit for every attached task, with a reference held; it may suspend. Tasks that come meanwhile may be missed. */
-void native_tasks_visit(void (*visit)(struct task *task, const struct native_task *native, void *argument), void *argument);
+struct native_ids {
+    int32_t task, parent;
+};
+void native_tasks_visit(void (*visit)(struct task *task, struct native_ids ids, void *argument), void *argument);
 
 /* thread.c: the threads of attached tasks. */
 /* A fresh one with an id of its own, or of the thread that it is nested in (`first`, or NULL). NULL: no memory. */

@@ -216,7 +216,7 @@ static void on_ready(struct attached *attached, const struct attach_ready *ready
     uint64_t value = ~ready->value;
     struct iovec here = {&value, sizeof value}, there = {(void *)(uintptr_t)ready->address, sizeof value};
     bool remote = !host_options.no_vm_access && process_vm_readv(attached->pid, &here, 1, &there, 1, 0) == sizeof value && value == ready->value;
-    attached->client->no_vm_access = !remote;
+    atomic32_store_relaxed(&attached->client->no_vm_access, !remote);
     struct attach_go go = {.tag = ATTACH_GO, .copies_remotely = remote};
     timer_cancel(&attached->deadline);
     set_state(attached, ATTACH_RUNNING);

@@ -124,7 +124,7 @@ struct client {
     struct user_thread *first; /* borrowed. Attached: slot 0, for S2C */
     struct batch *filling;     /* aspace.c: what its stub is to do still */
     struct attached *attached; /* NULL: managed */
-    bool no_vm_access;         /* this one's memory cannot be reached from outside */
+    struct atomic32 no_vm_access; /* found out at check-in, when a client that does not keep to the protocol calls already: this one's memory cannot be reached from outside */
     uint8_t fd_tag;            /* of the last descriptor sent to an attached one: under the address space's mutex */
 };
 

@@ -119,7 +119,7 @@ static bool settled(struct aspace *aspace)
 static bool no_vm_access(const struct aspace *aspace)
 {
     const struct client *client = aspace->body;
-    return host_options.no_vm_access || (client && client->no_vm_access);
+    return host_options.no_vm_access || (client && atomic32_load_relaxed(&client->no_vm_access));
 }
 
 /* What a pager may have to supply first, or the client to give back. */

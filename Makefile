@@ -41,6 +41,7 @@ install: hyla
 docs:
 	@$(PYTHON) tools/gen_calls.py --strict --docs docs/calls.md abi/linux/calls/*.tbl
 	@$(PYTHON) tools/gen_native.py --docs docs/native-calls.md abi/native/calls/types.def abi/native/calls/*.tbl
+	@$(PYTHON) tools/gen_files.py --docs docs/file-messages.md abi/file/types.def abi/file/protocol.tbl
 
 clean:
 	rm -rf $(BUILD)

@@ -13,6 +13,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 
@@ -36,6 +37,7 @@ class Bench:
         self.native_calls = os.path.join(build, "bench/native/bench_native")
         self.native_crowd = os.path.join(build, "bench/native/bench_native_crowd")
         self.latency = os.path.join(build, "bench/native/bench_native_latency")
+        self.archive = os.path.join(build, "bench/archive/bench_archive")
         self.kernel = os.path.join(build, "bench/kernel/bench_kernel")
         self.seconds = "0.2" if arguments.quick else "0.5"
         self.quick, self.only = arguments.quick, re.compile(arguments.only)
@@ -291,12 +293,55 @@ class Bench:
             process.wait(20)
             process.stdout.close()
 
+    def served_pread_row(self, title):
+        """The in-memory layer stands where native stands elsewhere. How many messages the preads cost: those of a long run less those of a short one."""
+        count, short = "grep ' /tmp ' /proc/self/mountstats", f"{self.micro} pread_4k 0.01 >/dev/null"
+        script = f"{short}; {count}; {short}; {count}; {self.micro} pread_4k {self.seconds}; {count}"
+        pairs = []
+        for _ in range(3): # interleaved, so that a machine that changes its speed changes both
+            memory = self.guest("pread_4k")
+            lines = self.output(self.under(["/bin/sh", "-c", script], ["--mount", "type=memory,dst=/tmp"])).splitlines()
+            pairs.append((memory, float(lines[2].split()[0])))
+        memory, served = (min(pair[i] for pair in pairs) for i in (0, 1))
+        self.show(title, memory, served, served / memory, 1.1)
+        first, second, third = (int(lines[i].split()[-1]) for i in (0, 1, 3))
+        more = (third - second) - (second - first)
+        self.show("messages for those preads", None, more, more, 0, unit="")
+
+    def archive_row(self, title):
+        if not os.path.exists(self.archive):
+            raise RuntimeError("built without libarchive")
+        size = (64 if self.quick else 256) << 20
+        with tempfile.TemporaryDirectory(prefix="hyla-bench-") as folder:
+            path = os.path.join(folder, "image.tar.gz")
+            with tarfile.open(path, "w:gz", compresslevel=1) as archive:
+                info = tarfile.TarInfo("big")
+                info.size = size
+                archive.addfile(info, Repeated(size))
+            pairs = [(self.number([self.archive, "library", path]),
+                      self.number(self.under([self.archive, "file", "/t/big"], ["--mount", f"type=tar,src={path},dst=/t"]))) for _ in range(3)]
+        library, served = (min(pair[i] for pair in pairs) for i in (0, 1))
+        self.show(title, library / 1e6, served / 1e6, served / library, 1.5, unit="ms")
+
     def kernel_rows(self, _title):
         for line in self.output([self.kernel]).splitlines():
             name, value = line.rsplit(None, 1)
             goal, unit = {"microthread switch": (20, "ns"), "parked thread": (1024, "byte"), "call and reply": (400, "ns"),
                           "call and reply with 100 bytes": (450, "ns")}[name]
             self.show(name, None, float(value), float(value), goal, unit=unit)
+
+
+class Repeated:
+    """A file of `size` bytes that compress to about a half."""
+    def __init__(self, size):
+        self.left, self.at = size, 0
+        self.block = b"".join(os.urandom(2048) + bytes(2048) for _ in range(512))  # far more than a compressor looks back
+
+    def read(self, size):
+        data = self.block[self.at:self.at + min(size, self.left)]
+        self.at = (self.at + len(data)) % len(self.block)
+        self.left -= len(data)
+        return data
 
 
 def family(pid):
@@ -345,6 +390,8 @@ def main():
     bench.row("run true, start to end (goal: ms more than native)", bench.start_row)
     bench.row("idle sandbox", bench.idle_rows)
     bench.row("descriptors", bench.descriptor_rows)
+    bench.row("pread of 4 KiB, cached, memory server (native: in memory)", bench.served_pread_row)
+    bench.row("archive server, cold, 256 MiB (native: the library)", bench.archive_row)
     bench.row("kernel: microthreads", bench.kernel_rows)
     bench.row("native calls", bench.native_call_rows)
     bench.row("native objects: 64 KiB by a call, 16 MiB by a handle", bench.native_object_rows)

@@ -14,7 +14,7 @@ struct command {
     int (*main)(int argc, char **argv);    /* argv[0] is the command's name; returns the exit code */
 };
 
-extern const struct command command_run, command_server, command_ps, command_ports, command_boot;
+extern const struct command command_run, command_server, command_ps, command_ports, command_boot, command_mounts, command_df;
 
 /* "hyla: TEXT" and a newline to standard error, in one write. */
 void complain(const char *text, ...) __attribute__((format(printf, 1, 2)));

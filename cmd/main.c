@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const struct command *const commands[] = {&command_run, &command_boot, &command_server, &command_ps, &command_ports};
+static const struct command *const commands[] = {&command_run, &command_boot, &command_server, &command_ps, &command_ports, &command_mounts, &command_df};
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
 
 void complain(const char *text, ...)

@@ -35,7 +35,7 @@ const char *run_start_directory(void)
     static char here[PATH_MAX];
     if (options.cwd)
         return options.cwd;
-    return options.rootfs || !getcwd(here, sizeof here) || *here != '/' ? "/" : here;
+    return options.rootfs || options.root_image || !getcwd(here, sizeof here) || *here != '/' ? "/" : here;
 }
 
 /* The caller's supplementary groups, unless another user was asked for. */

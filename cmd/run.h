@@ -5,6 +5,7 @@
  *   run_mount.c     --bind, --rw and --mount
  *   run_serve.c     file systems that programs in the sandbox serve
  *   run_tree.c      the guest's tree of files
+ *   run_server.c    file servers, which are processes of the sandbox
  *   run_program.c   finding the program; why one cannot run
  *   run_signals.c   the host's signals to the guest
  *   run_report.c    --trace and --stats
@@ -17,7 +18,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum run_mount_type { RUN_MOUNT_BIND /* a piece of the host's tree */, RUN_MOUNT_FUSE /* what a program in the sandbox serves */ };
+enum run_mount_type {
+    RUN_MOUNT_BIND,   /* a piece of the host's tree */
+    RUN_MOUNT_FUSE,   /* what a FUSE program in the sandbox serves */
+    RUN_MOUNT_MEMORY, /* the memory server */
+    RUN_MOUNT_TAR,    /* the archive server */
+    RUN_MOUNT_HOST,   /* a piece of the host's tree, through a server */
+};
 
 /* Something that is shown to the guest besides its root. */
 struct run_mount {
@@ -25,11 +32,13 @@ struct run_mount {
     char *source;      /* on the host */
     char *program;     /* its command line, without the destination */
     char *destination; /* in the guest, absolute */
+    const char *size;  /* as given, or NULL */
     bool read_only;
 };
 
 struct run_options {
     const char *rootfs; /* NULL: the host's own */
+    const char *root_image; /* an archive in its place, or NULL */
     struct run_mount *mounts;
     size_t mount_count;
     const char *cwd; /* NULL: the default */
@@ -47,11 +56,15 @@ struct run_options {
     uint32_t trace_string;
     bool no_rewrite, no_vm_access, no_namespaces;
     char **argv; /* the program and its arguments, NULL-terminated */
+    bool no_program; /* set before parsing: the options alone */
 };
 
-/* -1: run; else the exit code (help was shown, or a complaint written). */
+/* -1: run; else the exit code (help was shown, or a complaint written); with no_program RUN_WANTS_HELP where help was asked for. */
+enum { RUN_WANTS_HELP = 256 };
 int run_options_parse(struct run_options *options, int argc, char **argv);
 void run_help(void);
+/* Bytes; K, M, G and T are powers of 1024. False: no size. */
+bool run_size_parse(const char *text, uint64_t *size);
 
 /* --bind, --rw, --mount: each adds to options->mounts. 0, or the exit code after a complaint. */
 int run_mount_bind(struct run_options *options, const char *text);
@@ -64,6 +77,12 @@ const char *run_start_directory(void);
 struct file *run_stream(int fd);
 /* type=fuse: starts the program and waits for its mount. On a kernel thread. 0, or the exit code after a complaint. */
 int run_serve(const struct run_options *options, const struct run_mount *mount);
+/*
+ * Starts the file server for a mount (not of type bind or fuse) and attaches it. On a kernel thread. 0 with *fs, or the exit code after a
+ * complaint.
+ */
+struct fs;
+int run_server_start(const struct run_options *options, const struct run_mount *mount, struct fs **fs);
 
 /* Builds the guest's mounts. On a kernel thread. 0, or the exit code after a complaint. */
 int run_tree_build(const struct run_options *options);

@@ -70,7 +70,7 @@ int run_mount_writable(struct run_options *options, const char *path)
 
 /* --- --mount ----------------------------------------------------------------------------------------- */
 
-enum mount_key { KEY_TYPE = 1, KEY_SOURCE = 2, KEY_DESTINATION = 4, KEY_READ_ONLY = 8, KEY_PROGRAM = 16 };
+enum mount_key { KEY_TYPE = 1, KEY_SOURCE = 2, KEY_DESTINATION = 4, KEY_READ_ONLY = 8, KEY_PROGRAM = 16, KEY_SIZE = 32 };
 
 static const struct {
     const char *name;
@@ -78,7 +78,7 @@ static const struct {
     bool flag; /* takes no value */
 } keys[] = {
     {"type", KEY_TYPE, false},       {"src", KEY_SOURCE, false},      {"source", KEY_SOURCE, false}, {"dst", KEY_DESTINATION, false},
-    {"target", KEY_DESTINATION, false}, {"ro", KEY_READ_ONLY, true}, {"prog", KEY_PROGRAM, false},
+    {"target", KEY_DESTINATION, false}, {"ro", KEY_READ_ONLY, true}, {"prog", KEY_PROGRAM, false}, {"size", KEY_SIZE, false},
 };
 
 struct mount_type {
@@ -94,11 +94,20 @@ static int check_bind(const struct run_mount *mount)
     return access(mount->source, F_OK) ? bad("--mount", mount->source, strerror(errno)) : 0;
 }
 
+static int check_memory(const struct run_mount *mount)
+{
+    uint64_t size;
+    return mount->size && !run_size_parse(mount->size, &size) ? bad("--mount", mount->size, "is no size, such as 64M") : 0;
+}
+
 static const struct mount_type types[] = {
     {"bind", RUN_MOUNT_BIND, KEY_SOURCE | KEY_DESTINATION | KEY_READ_ONLY, KEY_SOURCE | KEY_DESTINATION,
      "it takes src=PATH,dst=DIR[,ro]", check_bind},
     {"fuse", RUN_MOUNT_FUSE, KEY_PROGRAM | KEY_DESTINATION, KEY_PROGRAM | KEY_DESTINATION,
      "it takes prog=\"COMMAND LINE\",dst=DIR", NULL},
+    {"memory", RUN_MOUNT_MEMORY, KEY_DESTINATION | KEY_SIZE, KEY_DESTINATION, "it takes dst=DIR[,size=SIZE]", check_memory},
+    {"tar", RUN_MOUNT_TAR, KEY_SOURCE | KEY_DESTINATION, KEY_SOURCE | KEY_DESTINATION, "it takes src=FILE,dst=DIR", check_bind},
+    {"host", RUN_MOUNT_HOST, KEY_SOURCE | KEY_DESTINATION, KEY_SOURCE | KEY_DESTINATION, "it takes src=DIR,dst=DIR", check_bind},
     {NULL, 0, 0, 0, NULL, NULL},
 };
 
@@ -139,6 +148,8 @@ static void word_store(struct mount_words *words, enum mount_key key, char *valu
         words->mount.destination = value;
     if (key == KEY_PROGRAM)
         words->mount.program = value;
+    if (key == KEY_SIZE)
+        words->mount.size = value;
     if (key == KEY_READ_ONLY)
         words->mount.read_only = true;
 }

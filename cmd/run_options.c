@@ -15,7 +15,7 @@
 extern char **environ;
 
 enum {
-    OPTION_ROOTFS = 256, OPTION_BIND, OPTION_MOUNT, OPTION_RW, OPTION_CWD, OPTION_ENV, OPTION_USER, OPTION_HOSTNAME, OPTION_MEMORY,
+    OPTION_ROOTFS = 256, OPTION_ROOT_IMAGE, OPTION_BIND, OPTION_MOUNT, OPTION_RW, OPTION_CWD, OPTION_ENV, OPTION_USER, OPTION_HOSTNAME, OPTION_MEMORY,
     OPTION_PIDS, OPTION_WORKERS, OPTION_TRACE, OPTION_TRACE_CALLS, OPTION_TRACE_PIDS, OPTION_TRACE_STRING, OPTION_STATS,
     OPTION_NO_REWRITE, OPTION_NO_VM_ACCESS,
     OPTION_NO_NAMESPACES,
@@ -23,6 +23,7 @@ enum {
 
 static const struct option long_options[] = {
     {"rootfs", required_argument, NULL, OPTION_ROOTFS},
+    {"root-image", required_argument, NULL, OPTION_ROOT_IMAGE},
     {"bind", required_argument, NULL, OPTION_BIND},
     {"mount", required_argument, NULL, OPTION_MOUNT},
     {"rw", required_argument, NULL, OPTION_RW},
@@ -55,11 +56,14 @@ void run_help(void)
          "\n"
          "Files:\n"
          "  --rootfs DIR         use DIR as the root of its files\n"
+         "  --root-image FILE    use the archive FILE (tar or cpio, also compressed) as the root\n"
          "  --bind SRC:DST[:ro]  show the host's SRC at DST, writable unless :ro\n"
-         "  --mount type=TYPE,…  show something else: type=bind,src=PATH,dst=DIR[,ro]\n"
+         "  --mount type=TYPE,…  show something else: type=bind,src=PATH,dst=DIR[,ro];\n"
+         "                       type=tar,src=FILE,dst=DIR; type=memory,dst=DIR[,size=SIZE];\n"
+         "                       type=host,src=DIR,dst=DIR (like bind and ro);\n"
          "                       type=fuse,prog=\"squashfuse IMAGE\",dst=DIR\n"
          "  --rw PATH            let it really change the host's PATH\n"
-         "  --cwd DIR            start in DIR (default: where you are, or / with --rootfs)\n"
+         "  --cwd DIR            start in DIR (default: where you are; / with another root)\n"
          "Program:\n"
          "  --env NAME=VALUE     set an environment variable (the others are passed on)\n"
          "  --user UID[:GID]     run as this user inside (default: you)\n"
@@ -110,7 +114,7 @@ static bool parse_count(const char *text, uint32_t limit, uint32_t *count)
     return true;
 }
 
-static bool parse_size(const char *text, uint64_t *size)
+bool run_size_parse(const char *text, uint64_t *size)
 {
     static const char units[] = "kmgt";
     char *end;
@@ -168,7 +172,7 @@ static void set_environment(struct run_options *options, char *text)
 
 static void defaults(struct run_options *options)
 {
-    *options = (struct run_options){.uid = getuid(), .gid = getgid(), .hostname = "hyla"};
+    *options = (struct run_options){.no_program = options->no_program, .uid = getuid(), .gid = getgid(), .hostname = "hyla"};
     while (environ[options->environment_count])
         options->environment_count++;
     options->environment = must(calloc(options->environment_count + 1, sizeof(char *)));
@@ -182,6 +186,9 @@ static int take_program_option(struct run_options *options, int option, char *va
     case OPTION_ROOTFS:
         options->rootfs = value;
         return -1;
+    case OPTION_ROOT_IMAGE:
+        options->root_image = value;
+        return access(value, R_OK) ? bad("--root-image", value, strerror(errno)) : -1;
     case OPTION_BIND:
         return run_mount_bind(options, value) ? EXIT_HYLA : -1;
     case OPTION_MOUNT:
@@ -211,7 +218,7 @@ static int take_option(struct run_options *options, int option, char *value)
 {
     switch (option) {
     case OPTION_MEMORY:
-        return parse_size(value, &options->memory) ? -1 : bad("--memory", value, "is not a size such as 512M");
+        return run_size_parse(value, &options->memory) ? -1 : bad("--memory", value, "is not a size such as 512M");
     case OPTION_PIDS:
         return parse_count(value, 4194304, &options->processes) ? -1 : bad("--pids", value, "is not a number from 1 to 4194304");
     case OPTION_WORKERS:
@@ -266,6 +273,8 @@ int run_options_parse(struct run_options *options, int argc, char **argv)
     opterr = 0;
     for (int option; (option = getopt_long(argc, argv, "+:hv", long_options, NULL)) != -1;) {
         if (option == 'h') {
+            if (options->no_program)
+                return RUN_WANTS_HELP;
             run_help();
             return 0;
         }
@@ -278,7 +287,11 @@ int run_options_parse(struct run_options *options, int argc, char **argv)
             return code;
     }
     options->argv = argv + optind;
-    if (!*options->argv) {
+    if (options->no_program && *options->argv) {
+        complain("'%s': no program is run; `hyla help` says more", *options->argv);
+        return EXIT_HYLA;
+    }
+    if (!options->no_program && !*options->argv) {
         complain("run: no program given; `hyla run --help` shows how");
         return EXIT_HYLA;
     }

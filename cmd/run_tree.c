@@ -1,7 +1,7 @@
 /*
  * The tree of files that the guest sees.
  *
- *   /            the host's /, or --rootfs, read-only beneath a private layer in memory
+ *   /            the host's /, or --rootfs, or --root-image, read-only beneath a private layer in memory
  *   /proc, /dev  Hyla's own
  *   /dev/shm     in memory (where the devices' file system has the folder)
  *   then --bind, --rw and --mount, in the order they were given
@@ -20,8 +20,23 @@ static int complain_code(const char *what, const char *name, int error)
     return EXIT_HYLA;
 }
 
+/* The archive beneath a private layer in memory. */
+static int build_root_image(const struct run_options *options)
+{
+    const struct run_mount image = {.type = RUN_MOUNT_TAR, .source = (char *)options->root_image, .destination = (char *)"/"};
+    struct fs *lower = NULL;
+    int code = run_server_start(options, &image, &lower);
+    if (code)
+        return code;
+    struct fs *root = overlay_create(lower, false);
+    int error = root ? mount_root(root) : -ENOMEM;
+    return error ? complain_code("cannot mount the root", options->root_image, error) : 0;
+}
+
 static int build_root(const struct run_options *options)
 {
+    if (options->root_image)
+        return build_root_image(options);
     const char *place = options->rootfs ? options->rootfs : "/";
     struct stat stat_buffer;
     if (stat(place, &stat_buffer))
@@ -67,6 +82,16 @@ static int mount_host(const struct run_mount *mount)
     return error ? complain_code("cannot mount at", mount->destination, error) : 0;
 }
 
+static int mount_server(const struct run_options *options, const struct run_mount *mount)
+{
+    struct fs *fs = NULL;
+    int code = run_server_start(options, mount, &fs);
+    if (code)
+        return code;
+    int error = mount_at(mount->destination, fs);
+    return error ? complain_code("cannot mount at", mount->destination, error) : 0;
+}
+
 static int mount_given(const struct run_options *options, const struct run_mount *mount)
 {
     switch (mount->type) {
@@ -74,6 +99,10 @@ static int mount_given(const struct run_options *options, const struct run_mount
         return mount_host(mount);
     case RUN_MOUNT_FUSE:
         return run_serve(options, mount);
+    case RUN_MOUNT_MEMORY:
+    case RUN_MOUNT_TAR:
+    case RUN_MOUNT_HOST:
+        return mount_server(options, mount);
     }
     return EXIT_HYLA;
 }

@@ -3,17 +3,17 @@
 _hyla()
 {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} i
-    local options='--rootfs --bind --mount --rw --cwd --env --user --hostname --memory --pids --workers --trace --trace-calls
+    local options='--rootfs --root-image --bind --mount --rw --cwd --env --user --hostname --memory --pids --workers --trace --trace-calls
         --trace-pids --trace-string --stats --verbose --help --no-rewrite --no-vm-access --no-namespaces'
-    local with_value=' --rootfs --bind --mount --rw --cwd --env --user --hostname --memory --pids --workers --trace-calls --trace-pids --trace-string '
+    local with_value=' --rootfs --root-image --bind --mount --rw --cwd --env --user --hostname --memory --pids --workers --trace-calls --trace-pids --trace-string '
 
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W 'run boot server ps ports help --help --version' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W 'run boot mounts df server ps ports help --help --version' -- "$current")
         return
     fi
     if [[ ${COMP_WORDS[1]} == help ]]; then
-        mapfile -t COMPREPLY < <(compgen -W 'run boot server ps ports' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W 'run boot mounts df server ps ports' -- "$current")
         return
     fi
     if [[ ${COMP_WORDS[1]} == server || ${COMP_WORDS[1]} == ps || ${COMP_WORDS[1]} == ports ]]; then
@@ -32,7 +32,7 @@ _hyla()
         [[ $previous != --root && $previous != --disk && $previous != --kernel && ${#COMPREPLY[@]} -gt 0 ]] || { mapfile -t COMPREPLY < <(compgen -f -- "$current"); compopt -o filenames; }
         return
     fi
-    [[ ${COMP_WORDS[1]} == run ]] || return
+    [[ ${COMP_WORDS[1]} == run || ${COMP_WORDS[1]} == mounts || ${COMP_WORDS[1]} == df ]] || return
 
     # Where the program's own words begin, completion is the program's.
     for ((i = 2; i < COMP_CWORD; i++)); do
@@ -56,7 +56,7 @@ _hyla()
         mapfile -t COMPREPLY < <(compgen -d -- "$current")
         compopt -o filenames
         ;;
-    --bind | --rw | =)
+    --bind | --rw | --root-image | =)
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         compopt -o filenames
         ;;

@@ -67,6 +67,7 @@ enum port_flags {
     PORT_RECEIVE_NONBLOCK = 1 << 4, /* EAGAIN when there is no message */
     PORT_PARKS = 1 << 5,            /* the caller will park, see above */
     PORT_REGISTERS = 1 << 6,        /* with PARKS, without room for bytes and handles: see kernel/port_fast.h */
+    PORT_KILLABLE = 1 << 7,         /* with SEND: until it is done with, only being killed ends a wait, no other interruption */
 };
 
 /* What is to be done. Read by port_msg_begin only. */

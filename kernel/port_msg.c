@@ -12,7 +12,8 @@
 #include "kernel/string.h"
 
 #define BUFFER_KEEP 256u /* bytes of buffer that a thread keeps between messages */
-#define FLAGS_ALL (PORT_SEND | PORT_RECEIVE | PORT_CALL | PORT_SEND_NONBLOCK | PORT_RECEIVE_NONBLOCK | PORT_PARKS | PORT_REGISTERS)
+#define FLAGS_ALL \
+    (PORT_SEND | PORT_RECEIVE | PORT_CALL | PORT_SEND_NONBLOCK | PORT_RECEIVE_NONBLOCK | PORT_PARKS | PORT_REGISTERS | PORT_KILLABLE)
 
 static_assert(sizeof(struct thread) + sizeof(struct port_thread) + BUFFER_KEEP <= 1400,
               "a blocked caller costs at most 1.5 KiB, with what an allocator adds");
@@ -332,16 +333,21 @@ int port_msg_resume(struct port_thread *self)
     return error ? interrupted(self) : woken(self);
 }
 
+static enum wait_flags wait_flags(const struct port_thread *self)
+{
+    return self->flags & PORT_KILLABLE && self->stage == STAGE_SEND ? WAIT_KILLABLE : WAIT_INTERRUPTIBLE;
+}
+
 void port_msg_wait(struct port_thread *self)
 {
     KASSERT(!(self->flags & PORT_PARKS));
-    self->wait_error = waiter_wait(&self->waiter, DEADLINE_NEVER, WAIT_INTERRUPTIBLE);
+    self->wait_error = waiter_wait(&self->waiter, DEADLINE_NEVER, wait_flags(self));
 }
 
 void port_msg_park(struct port_thread *self, thread_function *continuation, void *argument)
 {
     KASSERT(self->flags & PORT_PARKS);
-    waiter_park(&self->waiter, WAIT_INTERRUPTIBLE, continuation, argument);
+    waiter_park(&self->waiter, wait_flags(self), continuation, argument);
 }
 
 int port_msg(struct port_thread *self, const struct port_request *request)

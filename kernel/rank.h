@@ -68,6 +68,7 @@ enum lock_rank {
     RANK_PORT_SET = 105,     /* receivers of a set, which of its ports have messages */
     RANK_PORT_THREAD = 106,  /* a waiting thread's record; never two at once */
     RANK_PORT_FLIGHT = 107,  /* which queue a receive right travels in: one for all */
+    RANK_FILE_LINK = 103,    /* what a file server is to be told by and by; threads are made and killed inside */
     RANK_ARRIVALS = 102,     /* threads of one attached process */
     RANK_NATIVE_TASKS = 108, /* all attached tasks */
     RANK_FUSE = 109,         /* one FUSE connection's queues */

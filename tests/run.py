@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Hyla's tests.   run.py --build DIR [--only REGEX] [--jobs N] [--list] [all | sim | linux | native | cases | command | hostile | stress | riscv64 | builds | soak]...
+"""Hyla's tests.   run.py --build DIR [--only REGEX] [--jobs N] [--list] [all | sim | linux | native | files | cases | command | hostile | stress | riscv64 | builds | soak]...
 
 Ends on the line `N passed, N failed, N skipped`; the exit status is 1 when something failed. See tests/README.md.
 """
 import argparse
+import glob
 import os
 import re
 import shutil
@@ -11,11 +12,11 @@ import signal
 import sys
 import tempfile
 
-from harness import builds, cases, command, guide, hostile, native, programs, riscv64, sanitizers, stress, tidy
+from harness import builds, cases, command, files, guide, hostile, native, programs, riscv64, sanitizers, stress, tidy
 from harness.runner import Runner
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-GROUPS = ("tidy", "sim", "linux", "native", "command", "hostile", "cases", "stress", "riscv64", "builds")
+GROUPS = ("tidy", "sim", "linux", "native", "files", "command", "hostile", "cases", "stress", "riscv64", "builds")
 
 
 def collect(group, arguments, hyla, scratch, runner):
@@ -32,6 +33,8 @@ def collect(group, arguments, hyla, scratch, runner):
         return list(native.tests(arguments.build, hyla)) + list(native.server_tests(arguments.build, hyla)) + \
             list(native.library_tests(os.path.dirname(HERE), arguments.build, hyla)) + \
             list(guide.tests(os.path.dirname(HERE), arguments.build))
+    if group == "files":
+        return list(files.tests(os.path.dirname(HERE), arguments.build, hyla))
     if group == "command":
         return list(command.tests(scratch, hyla))
     if group == "hostile":
@@ -46,7 +49,7 @@ def collect(group, arguments, hyla, scratch, runner):
         return list(stress.tests(hyla, seconds=10)) + list(stress.soak_tests(hyla)) + \
             list(hostile.tests(arguments.build, scratch, hyla, seeds=range(2, 8), seconds=10)) + \
             list(native.soak_tests(arguments.build, hyla)) + \
-            list(sanitizers.soak_tests(os.path.dirname(HERE), arguments.build))
+            list(sanitizers.soak_tests(os.path.dirname(HERE), arguments.build)) + list(files.soak_tests(arguments.build, hyla))
     sys.exit(f"run.py: unknown group {group}")
 
 
@@ -72,6 +75,11 @@ def main():
         hyla = os.path.join(scratch, "hyla")
         shutil.copy(os.path.join(arguments.build, "cmd/hyla"), hyla)
         os.chmod(hyla, 0o755)
+        # The file servers, beside it as in the build.
+        os.mkdir(os.path.join(scratch, "examples"), 0o755)
+        for server in glob.glob(os.path.join(arguments.build, "examples/hyla-fs-*")):
+            if os.path.isfile(server):
+                shutil.copy(server, os.path.join(scratch, "examples"))
         runner = Runner(arguments.jobs)
         for group in groups:
             tests = [t for t in collect(group, arguments, hyla, scratch, runner) if re.search(arguments.only, t.name)]

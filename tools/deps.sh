@@ -12,6 +12,7 @@ build|libc6-dev|test -e /usr/include/stdio.h|headers and static libc for the ser
 build|meson|command -v meson|configures the build
 build|ninja-build|command -v ninja|runs the build
 build|python3|command -v python3|generates the call dispatch; a program to run
+build|libarchive-dev|test -e /usr/include/archive.h|reads archives in the archive file server (--mount type=tar, --root-image)
 run|busybox-static|command -v busybox|a shell with applets, one of the demonstrated programs
 run|gcc|command -v gcc|compiles a program under Hyla in the demonstration
 check|bash|command -v bash|job control under test
@@ -19,6 +20,7 @@ check|gawk|command -v gawk|a program under test
 check|xz-utils|command -v xz|threads in a real program under test
 check|lua5.4|command -v lua5.4|a program under test
 check|musl-tools|command -v musl-gcc|static programs over another libc
+check|cpio|command -v cpio|makes archives for the archive server
 check|less|command -v less|a full-screen program under test
 check|vim-tiny|command -v vim || command -v vim.tiny|a full-screen program under test
 check|libuv1-dev|test -e /usr/include/uv.h|the example of a watcher in a libuv loop

@@ -306,6 +306,7 @@ static int enter_process(const struct clone_request *request, struct lthread *ch
         process_add_thread_locked(process, child);
         mutex_unlock(&process->mutex);
         process->server = self->process->server;
+        process->file_server = self->process->file_server;
         process_enter_tree_locked(process, parent);
         process_set_group_locked(process, self->process->pgid, self->process->sid);
         process->tty = self->process->tty ? object_ref(self->process->tty) : NULL;

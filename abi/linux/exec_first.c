@@ -1,7 +1,7 @@
 /*
- * The first process: what `hyla run` and `hyla boot` start, pid 1. And programs that serve it (file systems), which are there before.
+ * The first process: what `hyla run` and `hyla boot` start, pid 1. And processes that serve it: file systems and file servers.
  *
- * It is made on a kernel-only thread, which has no process of its own to open files as. So while it works, that
+ * They are made on a kernel-only thread, which has no process of its own to open files as. So while it works, that
  * thread goes by the new process's identity (thread->abi names the new lthread): paths, permissions and limits are
  * those the program will have.
  */
@@ -56,7 +56,7 @@ static int build(const struct process_start *start, struct lthread **result)
     struct cred *cred = cred_create(start->uid, start->gid, start->group_count, start->groups);
     struct process *process = process_create();
     struct lthread *thread = process && cred ? lthread_create(process, NULL, cred) : NULL;
-    struct path *root = mount_root_path();
+    struct path *root = start->root ? path_ref(start->root) : mount_root_path();
     int error = thread && root ? 0 : -ENOMEM;
 
     *result = thread;
@@ -83,7 +83,7 @@ static int change_directory(struct process *process, const char *name)
 
     if (error)
         return error;
-    root = mount_root_path();
+    root = fs_context_root(process->fs);
     struct fs_context *fs = fs_context_create(root, cwd);
     path_unref(root);
     path_unref(cwd);
@@ -141,26 +141,27 @@ static int make_user_side(struct lthread *thread, struct exec_image *image)
     return 0;
 }
 
-/* Pid 1 is the first process's, also when servers come before it. */
-static int32_t reserve_pid(bool server)
-{
-    static int32_t first_pid;
+enum start_kind { START_FIRST, START_SERVER /* process->server */, START_FILE_SERVER };
 
-    if (server && !first_pid)
-        first_pid = id_reserve();
-    if (first_pid < 0 || server || !first_pid)
-        return first_pid < 0 ? first_pid : id_reserve();
-    return first_pid;
+/* The first process's number, kept for it when a server was started before. */
+static int32_t first_id;
+
+static int32_t reserve_id(bool first)
+{
+    if (!first_id)
+        first_id = id_reserve();
+    return first || first_id < 0 ? first_id : id_reserve();
 }
 
-static int enter_tree(const struct process_start *start, struct lthread *thread, bool server)
+static int enter_tree(const struct process_start *start, struct lthread *thread, enum start_kind kind)
 {
     struct process *process = thread->process;
-    int32_t pid = reserve_pid(server);
+    int32_t pid = reserve_id(kind == START_FIRST);
 
     if (pid < 0)
         return pid;
-    process->server = server;
+    process->server = kind == START_SERVER;
+    process->file_server = kind == START_FILE_SERVER;
     process->pid = thread->tid = pid;
     process->did_exec = true;
     mutex_lock(&process_tree_lock);
@@ -170,7 +171,7 @@ static int enter_tree(const struct process_start *start, struct lthread *thread,
     process_enter_tree_locked(process, NULL);
     if (start->tty)
         tty_take_locked(start->tty, process);
-    if (!server)
+    if (kind == START_FIRST)
         process_first = object_ref(process);
     id_set_thread(pid, thread);
     thread_signals_init(thread, NULL, false);
@@ -201,6 +202,60 @@ static void undo(struct lthread *thread)
     object_unref(thread);
 }
 
+/* The right that a server begins with moves into its table, where it is the first. */
+static int move_handle(const struct process_start *start, struct task *task)
+{
+    struct handle_value value;
+    handle_t number;
+
+    if (!start->handles)
+        return 0;
+    int error = handle_take(start->handles, start->handle, &value);
+    if (error)
+        return error;
+    error = handle_insert(&task->handles, &value, &number);
+    if (error) {
+        handle_value_close(&value);
+        return error;
+    }
+    handle_dropped(&value); /* the one it came from */
+    return number == start->handle ? 0 : -EINVAL;
+}
+
+static int install_source(struct fdtable *table, struct file *source)
+{
+    int error = !source ? 0 : table ? fdtable_install_at(table, 3, source) : -ENOMEM;
+
+    if (error)
+        file_unref(source);
+    return error;
+}
+
+static int install_files(struct lthread *thread, const struct process_start *start)
+{
+    struct fdtable *table = thread ? thread->process->fds : NULL;
+    int stdio_error = install_stdio(table, start->stdio), error = install_source(table, start->source);
+
+    return stdio_error ? stdio_error : error;
+}
+
+static int start_process(const struct process_start *start, struct exec_image *image, enum start_kind kind, struct lthread **thread)
+{
+    int error = build(start, thread), files_error = install_files(*thread, start);
+
+    error = error ? error : files_error;
+    if (!error) {
+        thread_current()->abi = *thread;
+        error = load(start, *thread, image);
+        thread_current()->abi = NULL;
+    }
+    if (!error)
+        error = make_user_side(*thread, image);
+    if (!error)
+        error = move_handle(start, (*thread)->process->task);
+    return error ? error : enter_tree(start, *thread, kind);
+}
+
 static void init_once(void)
 {
     static bool done;
@@ -210,32 +265,23 @@ static void init_once(void)
     done = true;
 }
 
-static int start_process(const struct process_start *start, bool server, struct process **process)
+static int start_any(const struct process_start *start, enum start_kind kind, struct process **process)
 {
     struct lthread *thread = NULL;
     struct exec_image *image = kzalloc(sizeof *image);
+    int error = -ENOMEM;
 
-    if (!image) {
-        object_unref(start->tty);
-        return install_stdio(NULL, start->stdio);
-    }
     init_once();
-    set_limits(start);
-    exec_args_init(&image->args, first_limits[LINUX_RLIMIT_STACK].current);
-    image->stack_limit = first_limits[LINUX_RLIMIT_STACK].current;
-    int error = build(start, &thread);
-    int stdio_error = install_stdio(thread ? thread->process->fds : NULL, start->stdio);
-    error = error ? error : stdio_error;
-    if (!error) {
-        thread_current()->abi = thread;
-        error = load(start, thread, image);
-        thread_current()->abi = NULL;
+    if (kind != START_FILE_SERVER)
+        set_limits(start);
+    if (image) {
+        exec_args_init(&image->args, first_limits[LINUX_RLIMIT_STACK].current);
+        image->stack_limit = first_limits[LINUX_RLIMIT_STACK].current;
+        error = start_process(start, image, kind, &thread);
+        exec_image_done(image);
+    } else {
+        install_files(NULL, start);
     }
-    if (!error)
-        error = make_user_side(thread, image);
-    if (!error)
-        error = enter_tree(start, thread, server);
-    exec_image_done(image);
     kfree(image);
     object_unref(start->tty);
     if (error) {
@@ -250,6 +296,8 @@ static int start_process(const struct process_start *start, bool server, struct 
     return 0;
 }
 
-int process_start_first(const struct process_start *start) { return start_process(start, false, NULL); }
+int process_start_first(const struct process_start *start) { return start_any(start, START_FIRST, NULL); }
 
-int process_start_server(const struct process_start *start, struct process **process) { return start_process(start, true, process); }
+int process_start_server(const struct process_start *start, struct process **process) { return start_any(start, START_SERVER, process); }
+
+int process_start_file_server(const struct process_start *start) { return start_any(start, START_FILE_SERVER, NULL); }

@@ -9,7 +9,9 @@
 #include "abi/linux/fs/vfs.h"
 #include "abi/linux/process.h"
 #include "kernel/alloc.h"
+#include "kernel/port.h"
 #include "kernel/string.h"
+#include "kernel/task.h"
 #include "kernel/user.h"
 
 enum { MS_REMOUNT = 32, MS_BIND = 4096, MS_MOVE = 8192, MS_SILENT = 32768, MS_UNBINDABLE = 1 << 17, MS_PRIVATE = 1 << 18,
@@ -91,6 +93,60 @@ static int mount_new(struct path *path, const char *source, const char *type, ui
     return error;
 }
 
+/* --- file servers ------------------------------------------------------------------------------------ */
+
+/* Data "port=NUMBER": a handle of the caller's, a send right that may be copied. */
+static int server_right(const char *options, struct handle_value *right)
+{
+    static const char key[] = "port=";
+    const char *at = options + sizeof key - 1;
+    uint64_t number = 0;
+
+    if (strncmp(options, key, sizeof key - 1) || !*at)
+        return -EINVAL;
+    for (; *at; at++) {
+        if (*at < '0' || *at > '9' || number > UINT32_MAX)
+            return -EINVAL;
+        number = number * 10 + (uint64_t)(*at - '0');
+    }
+    if (number > UINT32_MAX)
+        return -EINVAL;
+    return handle_get(&thread_current()->task->handles, (handle_t)number, &port_type, RIGHT_SEND | RIGHT_COPY, right);
+}
+
+static int mount_port(struct path *path, const char *source, uint32_t flags, const struct handle_value *right)
+{
+    struct fs *fs = NULL;
+    int error;
+
+    if (flags & MS_REMOUNT)
+        return path->mount && path->mount->root == path ? serverfs_attach_again(path->mount->fs, right) : -EINVAL;
+    error = serverfs_create(right, &fs);
+    if (!error)
+        error = mount_on(path, fs, flags & MOUNT_FLAGS, source);
+    if (error)
+        object_unref(fs);
+    return error;
+}
+
+/* What a program answers on a port; a remount puts another in its place. */
+static int mount_server(struct path *path, const char *source, uint32_t flags, uaddr_t data)
+{
+    struct handle_value right;
+    char *options;
+    int error = data_read(data, &options);
+
+    if (error)
+        return error;
+    error = server_right(options, &right);
+    kfree(options);
+    if (error)
+        return error;
+    error = mount_port(path, source, flags, &right);
+    object_unref(right.object);
+    return error;
+}
+
 /* --- mount ------------------------------------------------------------------------------------------- */
 
 /* The second path of a bind or move. */
@@ -108,6 +164,8 @@ static int with_source(const char *source, struct path *path, int (*operation)(s
 
 static int mount_as_told(struct path *path, const char *source, const char *type, uint32_t flags, uaddr_t data)
 {
+    if (type && !strcmp(type, "server"))
+        return mount_server(path, source, flags, data);
     if (flags & MS_REMOUNT)
         return mount_change(path, flags & MOUNT_FLAGS);
     if (flags & MS_BIND)

@@ -123,6 +123,7 @@ struct process {
     bool child_subreaper;
     bool did_exec;
     bool server; /* or a child of one: process_start_server */
+    bool file_server; /* or a child of one: process_start_file_server */
     int32_t exit_signal;        /* what the parent gets, SIGCHLD usually */
     int32_t parent_death_signal;
     struct tty *tty;            /* the session's controlling terminal: referenced */
@@ -217,6 +218,11 @@ struct process_start {
     uint64_t memory_limit; /* bytes for the whole sandbox, 0: none */
     uint32_t process_limit; /* 0: none */
     const char *hostname;
+    /* process_start_file_server only: */
+    struct path *root;     /* its root directory, borrowed; NULL: the root of everything */
+    struct file *source;   /* descriptor 3, or NULL. The reference is taken over, also on failure. */
+    struct handle_table *handles; /* where `handle` is taken from; the process begins with it, under the same number. NULL: none */
+    uint32_t handle;
 };
 /* Runs on a kernel-only thread. 0, or the error execve would have given. */
 int process_start_first(const struct process_start *start);
@@ -229,6 +235,11 @@ int process_start_server(const struct process_start *start, struct process **pro
 int32_t process_ended(struct process *process);
 /* When pid 1 has ended, on its last thread: tells the servers to end. Set by the command, or NULL. */
 extern void (*process_first_ending)(void);
+/*
+ * A file server: nobody's child, there for the first process and its servers until both have ended, when it is killed. Limits, host
+ * name and terminal are not taken from `start`.
+ */
+int process_start_file_server(const struct process_start *start);
 /* Called by the ABI in any thread when pid 1 has ended and every process is gone; set by the command. */
 extern void (*process_first_exited)(int32_t wait_status);
 /* The command asks for a signal to the first process (forwarded from the host). */

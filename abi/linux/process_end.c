@@ -216,7 +216,7 @@ void process_first_ends(void)
     LIST_FOR_EACH(node, &process_all)
     {
         struct process *process = LIST_ENTRY(node, struct process, all_link);
-        if (process != process_first && !process->server)
+        if (process != process_first && !process->server && !process->file_server)
             process_kill(process, LINUX_SIGKILL);
     }
     mutex_unlock(&process_tree_lock);

@@ -390,7 +390,7 @@ static struct file *shared_file(int fd)
 {
     struct file *found = NULL;
     for (int other = 0; other < 3 && !found; other++) {
-        if (other == fd || !same_open_file(fd, other))
+        if (other != fd && !same_open_file(fd, other))
             continue;
         spin_lock(&open_lock);
         if (open_files[other] && object_try_ref(open_files[other]))

@@ -103,6 +103,18 @@ def native_calls(root):
             raise Failure("docs/native-calls.md is old: make docs")
 
 
+def file_protocol(root):
+    """The reference of the file protocol is of today."""
+    tables = [os.path.join(root, "abi/file", name) for name in ("types.def", "protocol.tbl")]
+    with tempfile.TemporaryDirectory(prefix="hyla-tidy-") as folder:
+        chapter = os.path.join(folder, "messages.md")
+        run = subprocess.run([sys.executable, os.path.join(root, "tools/gen_files.py"), "--docs", chapter, *tables], capture_output=True, text=True, check=False)
+        if run.returncode:
+            raise Failure(run.stderr)
+        if read(chapter) != read(os.path.join(root, "docs/file-messages.md")):
+            raise Failure("docs/file-messages.md is old: make docs")
+
+
 def tests(root):
-    for function in (headers_stay_in_their_room, no_leftovers, every_header_is_used, include_cycles, call_tables, native_calls):
+    for function in (headers_stay_in_their_room, no_leftovers, every_header_is_used, include_cycles, call_tables, native_calls, file_protocol):
         yield Test(f"tidy {function.__name__}", lambda f=function: f(root))

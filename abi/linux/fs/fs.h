@@ -1,7 +1,7 @@
 /*
  * The file-system interface: one shape for every file system, the in-memory layer, the host's files,
- * /proc, /dev and, later, file servers behind ports. Its operations are the messages of the file
- * protocol to come, so they speak in nodes, names, cookies and attributes, never in paths.
+ * /proc, /dev and file servers behind ports. Its operations are the messages of the file protocol
+ * (docs/file-protocol.md), so they speak in nodes, names, cookies and attributes, never in paths.
  *
  *   struct fs     a mounted instance
  *   struct node   one file, directory, link…: reference-counted, identified by (fs, inode)
@@ -103,6 +103,8 @@ struct node_ops {
     int (*remove_xattr)(struct node *node, const char *name);
     /* /proc/PID/exe, cwd, root, fd/N: a magic link answers with the very path, or *path NULL and *file for anonymous files. */
     int (*follow)(struct node *node, struct path **path, struct file **file);
+    /* One of its names has moved, gone or been replaced: link count and change time that are remembered are old. May be NULL. */
+    void (*names_changed)(struct node *node);
     /* The last reference is gone. */
     void (*release)(struct node *node);
 };
@@ -154,6 +156,7 @@ struct linux_statfs_data {
 
 struct fs_ops {
     const char *name; /* as /proc/mounts shows it */
+    bool remote;      /* a program serves it, which may never answer: sync(2) does not wait for it */
     int (*stat_fs)(struct fs *fs, struct linux_statfs_data *stat);
     int (*sync_fs)(struct fs *fs);
     /* No mount of it is left, though something may still have references. May be NULL. Must not wait for a program. */
@@ -165,8 +168,11 @@ struct fs_ops {
     void (*release)(struct fs *fs);
 };
 
+#define FS_APPEND_LOCKS 4u
+
 struct fs {
     struct object object;
+    struct mutex append_locks[FS_APPEND_LOCKS]; /* rank NODE_WRITE: one appending write at a time, by node; node_file.c */
     const struct fs_ops *ops;
     uint64_t device; /* st_dev, unique per instance */
     struct atomic32 mounts; /* how many */
@@ -187,6 +193,16 @@ struct fs *memfs_create(void);                                   /* abi/linux/fs
 struct fs *overlay_create(struct fs *lower, bool read_only);     /* lower plus a private in-memory layer; overlay.c */
 struct fs *procfs_create(void);                                  /* abi/linux/fs/procfs.c */
 struct fs *devfs_create(void);                                   /* abi/linux/fs/devfs.c */
+/*
+ * What a server answers behind a port (docs/file-protocol.md); serverfs.c. The right needs SEND and COPY. Asks the server, so it may wait:
+ * -ERESTARTSYS, -EINTR. -EACCES, -EIO, -ENOMEM, or what the server answers.
+ */
+struct handle_value;
+int serverfs_create(const struct handle_value *right, struct fs **fs);
+/* Another server in the place of one, which has usually died: open files stay dead, names and what is below them are asked anew. */
+int serverfs_attach_again(struct fs *fs, const struct handle_value *right);
+/* How many messages its server has taken, and whether it is dead; 0 and true when it is no server's. */
+uint64_t serverfs_messages(struct fs *fs, bool *dead);
 /* The body's files beneath a directory: Linux only, body/linux/hostfs.c. -errno in *error. */
 struct fs *hostfs_create(const char *host_path, bool read_only, int *error);
 
@@ -239,9 +255,19 @@ int mount_place(const char *destination, struct mount **mount);
 int mount_wait(const char *destination, struct mount *before, struct process *process, struct mount **mount);
 /* Takes the mount away, used or not, if it is still there. Takes over the reference. */
 void mount_end(struct mount *mount);
+/*
+ * A tree of its own, seen by who has it as its root directory: a reference to its root in *root. And a mount in such a tree, under
+ * a name that is made in the directory. On a kernel-only thread. -ENOMEM, …
+ */
+int mount_detached(struct fs *fs, struct path **root);
+int mount_under(struct path *directory, const char *name, struct fs *fs);
 /* Bind of a single host file or directory is a hostfs (or an overlay of one). For /proc/mounts: */
 int mounts_show(char *buffer, size_t size);
 int mounts_show_info(char *buffer, size_t size); /* mountinfo */
+/* For /proc/PID/mountstats: each mount, and of file servers how many messages they have taken. */
+int mounts_show_statistics(char *buffer, size_t size);
+/* Each mount in order, with its name as seen from the root. Stops at false. -ENOMEM. */
+int mounts_each(bool (*each)(void *context, struct fs *fs, const char *source, const char *name, bool read_only), void *context);
 
 /* fs_context: cwd, root, umask of a process. */
 struct fs_context *fs_context_create(struct path *root, struct path *cwd);

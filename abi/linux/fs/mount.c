@@ -61,15 +61,25 @@ static struct mount *mount_create(struct fs *fs, struct node *root, uint32_t fla
     return mount;
 }
 
+/* On the one thread that builds the first trees. */
+static void init_once(void)
+{
+    static bool done;
+
+    if (done)
+        return;
+    names_init();
+    locks_init();
+    notify_init();
+    done = true;
+}
+
 int mount_root(struct fs *fs)
 {
     struct mount *mount;
 
     KASSERT(!root_path);
-    names_init();
-    node_file_init();
-    locks_init();
-    notify_init();
+    init_once();
     mount = mount_create(fs, fs->root, 0, NULL);
     if (!mount)
         return -ENOMEM;
@@ -98,8 +108,8 @@ static void path_keep(struct path *path)
     }
 }
 
-/* Puts a mount in its place. -EBUSY: the place was taken, or went, meanwhile. */
-static int mount_attach(struct mount *mount, struct path *mountpoint)
+/* Puts a mount in its place; listed: where all see it. -EBUSY: the place was taken, or went, meanwhile. */
+static int mount_attach(struct mount *mount, struct path *mountpoint, bool listed)
 {
     path_keep(mountpoint);
     spin_lock(&path_cache_lock);
@@ -107,7 +117,8 @@ static int mount_attach(struct mount *mount, struct path *mountpoint)
     if (!busy) {
         mount->mountpoint = path_ref(mountpoint);
         mountpoint->covering = mount;
-        list_push_back(&mounts, &mount->link);
+        if (listed)
+            list_push_back(&mounts, &mount->link);
     }
     spin_unlock(&path_cache_lock);
     if (!busy)
@@ -126,7 +137,7 @@ static void mount_discard(struct mount *mount, bool keep_fs)
 
 static bool is_directory(const struct node *node) { return (node->mode & LINUX_S_IFMT) == LINUX_S_IFDIR; }
 
-int mount_on(struct path *mountpoint, struct fs *fs, uint32_t flags, const char *source)
+static int mount_put(struct path *mountpoint, struct fs *fs, uint32_t flags, const char *source, bool listed)
 {
     struct mount *mount;
     int error;
@@ -136,10 +147,15 @@ int mount_on(struct path *mountpoint, struct fs *fs, uint32_t flags, const char 
     mount = mount_create(fs, fs->root, flags, source);
     if (!mount)
         return -ENOMEM;
-    error = mount_attach(mount, mountpoint);
+    error = mount_attach(mount, mountpoint, listed);
     if (error)
         mount_discard(mount, true);
     return error;
+}
+
+int mount_on(struct path *mountpoint, struct fs *fs, uint32_t flags, const char *source)
+{
+    return mount_put(mountpoint, fs, flags, source, true);
 }
 
 /* Where a path is in its file system, for mountinfo. */
@@ -175,7 +191,7 @@ int mount_bind(struct path *from, struct path *mountpoint)
     }
     fs->bound = true; /* before the second path can be walked */
     mount->root_name = name_in_fs(from);
-    error = mount->root_name ? mount_attach(mount, mountpoint) : -ENOMEM;
+    error = mount->root_name ? mount_attach(mount, mountpoint, true) : -ENOMEM;
     if (error)
         mount_discard(mount, false);
     return error;
@@ -304,6 +320,33 @@ int mount_at(const char *destination, struct fs *fs)
     return error;
 }
 
+int mount_detached(struct fs *fs, struct path **root)
+{
+    struct mount *mount;
+
+    init_once();
+    mount = mount_create(fs, fs->root, 0, NULL);
+    if (!mount)
+        return -ENOMEM;
+    *root = mount->root; /* which keeps the mount, not the other way round; in no list, since nobody unmounts it */
+    object_unref(mount);
+    return 0;
+}
+
+int mount_under(struct path *directory, const char *name, struct fs *fs)
+{
+    uint32_t type = fs->root->mode & LINUX_S_IFMT;
+    struct create_request request = {.mode = type | (type == LINUX_S_IFDIR ? 0755 : 0644)};
+    struct path *path;
+    int error = names_create(directory, name, strlen(name), &request, &path);
+
+    if (error)
+        return error;
+    error = mount_put(path, fs, MOUNT_READ_ONLY | MOUNT_NO_SUID | MOUNT_NO_DEV, NULL, false);
+    path_unref(path);
+    return error;
+}
+
 /* --- all of them ------------------------------------------------------------------------------------ */
 
 struct mount *mount_number(uint32_t number)
@@ -327,7 +370,7 @@ void mounts_sync(void)
     struct mount *mount;
 
     for (uint32_t i = 0; (mount = mount_number(i)); i++) {
-        if (mount->fs->ops->sync_fs)
+        if (mount->fs->ops->sync_fs && !mount->fs->ops->remote)
             mount->fs->ops->sync_fs(mount->fs);
         object_unref(mount);
     }

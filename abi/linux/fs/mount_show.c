@@ -1,5 +1,5 @@
 /*
- * The mounts as /proc/PID/mounts and mountinfo show them: proc(5). Blanks, tabs, newlines and backslashes in names are written in octal.
+ * The mounts as /proc/PID/mounts, mountinfo and mountstats show them: proc(5). Blanks, tabs, newlines and backslashes in names are written in octal.
  */
 #include "abi/linux/fs/vfs.h"
 #include "kernel/alloc.h"
@@ -63,6 +63,18 @@ static int line_mounts(const struct shown *shown, char *buffer, size_t size)
     return format(buffer, size, "%s %s %s %s 0 0\n", shown->source, shown->place, shown->mount->fs->ops->name, shown->options);
 }
 
+static int line_statistics(const struct shown *shown, char *buffer, size_t size)
+{
+    struct fs *fs = shown->mount->fs;
+    char served[64] = "";
+    bool dead;
+    uint64_t messages = serverfs_messages(fs, &dead);
+
+    if (fs->ops->remote)
+        format(served, sizeof served, " messages %llu%s", (unsigned long long)messages, dead ? " dead" : "");
+    return format(buffer, size, "device %s mounted on %s with fstype %s%s\n", shown->source, shown->place, fs->ops->name, served);
+}
+
 static uint32_t parent_id(struct mount *mount)
 {
     spin_lock(&path_cache_lock);
@@ -102,3 +114,21 @@ static int show(char *buffer, size_t size, int (*line)(const struct shown *shown
 
 int mounts_show(char *buffer, size_t size) { return show(buffer, size, line_mounts); }
 int mounts_show_info(char *buffer, size_t size) { return show(buffer, size, line_info); }
+int mounts_show_statistics(char *buffer, size_t size) { return show(buffer, size, line_statistics); }
+
+int mounts_each(bool (*each)(void *context, struct fs *fs, const char *source, const char *name, bool read_only), void *context)
+{
+    char *name = kalloc(PATH_LENGTH_MAX), *options = kalloc(PATH_LENGTH_MAX);
+    struct shown shown = {.place = name, .options = options};
+    bool more = true;
+
+    for (uint32_t i = 0; name && options && more && (shown.mount = mount_number(i)); i++) {
+        const struct mount *mount = shown.mount;
+        if (place_fill(&shown))
+            more = each(context, mount->fs, mount->source, name, (mount->flags & MOUNT_READ_ONLY) || mount->fs->read_only);
+        object_unref(shown.mount);
+    }
+    kfree(options);
+    kfree(name);
+    return name && options ? 0 : -ENOMEM;
+}

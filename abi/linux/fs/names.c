@@ -128,7 +128,7 @@ static void remember_absent(struct path *directory, const char *name, size_t len
         return;
     path->until = directory->node->answer_until;
     path->generation = generation;
-    path_cache_add(path);
+    path_cache_add_since(path, generation);
     path_unref(path);
 }
 
@@ -187,7 +187,7 @@ static int path_for(struct path *directory, const char *name, size_t length, str
         return -ENOMEM;
     answer_dated(directory, *path, generation);
     if (path_kept(directory))
-        path_cache_add(*path);
+        path_cache_add_since(*path, generation);
     return 0;
 }
 
@@ -392,6 +392,12 @@ static int remove_check(struct path *directory, struct path *path, bool is_direc
     return path_covered(path) ? -EBUSY : 0;
 }
 
+static void names_changed(struct node *node)
+{
+    if (node->ops->names_changed)
+        node->ops->names_changed(node);
+}
+
 static int remove_from(struct node *dir, const char *name, size_t length, bool is_directory)
 {
     int (*remove)(struct node *, const char *, size_t) = is_directory ? dir->ops->remove_directory : dir->ops->unlink;
@@ -417,6 +423,7 @@ static int remove_locked(struct path *directory, const char *name, size_t length
         if (!is_directory)
             notify_node(path->node, NOTIFY_ATTRIB); /* one name less */
         path_cache_unlinked(path);
+        names_changed(path->node);
     }
     path_unref(path);
     return error;
@@ -544,6 +551,10 @@ static int rename_commit(const struct rename_request *request, struct path *from
     names_elsewhere(new_dir);
     if (!error && (request->flags & RENAME_EXCHANGE))
         path_cache_exchange(from, to);
+    if (!error)
+        names_changed(from->node);
+    if (!error && to)
+        names_changed(to->node);
     if (error || (request->flags & RENAME_EXCHANGE))
         kfree(block);
     else

@@ -59,6 +59,8 @@ struct fs *fs_create(const struct fs_ops *ops, void *data)
     if (!fs)
         return NULL;
     object_init(&fs->object, &fs_type);
+    for (uint32_t i = 0; i < FS_APPEND_LOCKS; i++)
+        mutex_init(&fs->append_locks[i], RANK_NODE_WRITE);
     fs->ops = ops;
     fs->data = data;
     fs->device = atomic64_add_relaxed(&next_device, 1);

@@ -1,7 +1,8 @@
 /*
  * The generic open file: reads, writes, directory entries and the rest straight from a node's operations.
  *
- * Appending writes of one node go one at a time, so that each lands at the end the one before left. A write
+ * Appending writes of one node go one at a time, so that each lands at the end the one before left; where a program serves the file
+ * it may never return, so each file system has locks of its own and who waits may be killed. A write
  * takes away set-user-ID bits and respects RLIMIT_FSIZE, as Linux does; timestamps are the file system's.
  */
 #include "abi/linux/fs/vfs.h"
@@ -9,15 +10,6 @@
 #include "kernel/string.h"
 
 enum { SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE };
-enum { APPEND_LOCKS = 16 };
-
-static struct mutex append_locks[APPEND_LOCKS];
-
-void node_file_init(void)
-{
-    for (int i = 0; i < APPEND_LOCKS; i++)
-        mutex_init(&append_locks[i], RANK_NODE_WRITE);
-}
 
 static bool is_directory(const struct node *node) { return (node->mode & LINUX_S_IFMT) == LINUX_S_IFDIR; }
 
@@ -71,11 +63,13 @@ static int64_t write_at(struct file *file, struct io *io, int64_t *position, uin
 
 static int64_t write_append(struct file *file, struct io *io, int64_t *position, uint64_t limit)
 {
-    struct mutex *lock = &append_locks[((uintptr_t)file->node >> 6) % APPEND_LOCKS];
+    struct mutex *lock = &file->node->fs->append_locks[((uintptr_t)file->node >> 6) % FS_APPEND_LOCKS];
     struct linux_stat_data stat;
     int64_t done;
 
-    mutex_lock(lock);
+    done = mutex_lock_killable(lock);
+    if (done)
+        return done;
     done = file->node->ops->get_attr(file->node, &stat);
     if (!done) {
         *position = (int64_t)stat.size;

@@ -160,13 +160,17 @@ static struct path *clock_victim_locked(void)
     return NULL;
 }
 
-void path_cache_add(struct path *path)
+void path_cache_add(struct path *path) { path_cache_add_since(path, atomic32_load_acquire(&path->parent->node->answer_generation)); }
+
+void path_cache_add_since(struct path *path, uint32_t generation)
 {
     struct path *old, *victims[2] = {NULL, NULL};
 
     spin_lock(&path_cache_lock);
     KASSERT(!path->cached);
-    if (path->mount && !path->mount->root) { /* unmounted: it lives as long as it is used, and no longer */
+    bool unmounted = path->mount && !path->mount->root; /* it lives as long as it is used, and no longer */
+    if (unmounted ||
+        (!(path->parent->node->flags & NODE_TIMED) && atomic32_load_relaxed(&path->parent->node->answer_generation) != generation)) {
         spin_unlock(&path_cache_lock);
         return;
     }
@@ -217,6 +221,74 @@ void path_cache_drop(struct mount *mount)
 {
     while (drop_some(mount))
         ;
+}
+
+/* --- recalls ------------------------------------------------------------------------------------------ */
+
+struct recall {
+    const struct fs *fs;          /* or NULL: */
+    const struct node *directory;
+    const char *name;             /* or NULL: all */
+    size_t length;
+};
+
+static bool recalled(const struct recall *recall, const struct path *path)
+{
+    if (path->covering || !path->parent)
+        return false;
+    if (recall->fs)
+        return path->mount && path->mount->fs == recall->fs;
+    return path->parent->node == recall->directory &&
+           (!recall->name || (path->name_length == recall->length && !memcmp(path->name, recall->name, recall->length)));
+}
+
+/* Takes up to `room` paths off the cache; the caller drops them. */
+static uint32_t recall_some_locked(const struct recall *recall, struct path **victims, uint32_t room)
+{
+    uint32_t count = 0;
+
+    for (struct list *link = clock_list.next, *next; link != &clock_list && count < room; link = next) {
+        struct path *path = LIST_ENTRY(link, struct path, clock_link);
+        next = link->next;
+        if (recalled(recall, path))
+            victims[count++] = hash_remove_locked(path);
+    }
+    return count;
+}
+
+static void recall_all(const struct recall *recall)
+{
+    enum { AT_ONCE = 16 };
+    struct path *victims[AT_ONCE];
+    uint32_t count;
+
+    do {
+        spin_lock(&path_cache_lock);
+        count = recall_some_locked(recall, victims, AT_ONCE);
+        spin_unlock(&path_cache_lock);
+        for (uint32_t i = 0; i < count; i++)
+            path_unref(victims[i]);
+    } while (count == AT_ONCE);
+}
+
+void path_cache_recall(struct node *directory, const char *name, size_t length)
+{
+    const struct recall recall = {.directory = directory, .name = name, .length = length};
+
+    spin_lock(&path_cache_lock);
+    node_names_changed(directory);
+    spin_unlock(&path_cache_lock);
+    recall_all(&recall);
+}
+
+void path_cache_recall_fs(struct node *root)
+{
+    const struct recall recall = {.fs = root->fs};
+
+    spin_lock(&path_cache_lock);
+    node_names_changed(root); /* other directories' lookups under way are of nodes that are not used again */
+    spin_unlock(&path_cache_lock);
+    recall_all(&recall);
 }
 
 /* --- names that change ------------------------------------------------------------------------------- */

@@ -82,6 +82,7 @@ int proc_show_auxv(const struct proc_node *node, struct proc_text *text);
 /* procfs_mounts.c */
 int proc_show_mounts(const struct proc_node *node, struct proc_text *text);
 int proc_show_mountinfo(const struct proc_node *node, struct proc_text *text);
+int proc_show_mountstats(const struct proc_node *node, struct proc_text *text);
 
 /* procfs_system.c, procfs_sys.c */
 extern const struct proc_entry proc_system_entries[];

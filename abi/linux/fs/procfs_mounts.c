@@ -1,5 +1,5 @@
 /*
- * /proc/PID/mounts and mountinfo: the mount table's own text.
+ * /proc/PID/mounts, mountinfo and mountstats: the mount table's own text.
  */
 #include "abi/linux/fs/procfs.h"
 
@@ -24,4 +24,10 @@ int proc_show_mountinfo(const struct proc_node *node, struct proc_text *text)
 {
     (void)node;
     return add(text, mounts_show_info);
+}
+
+int proc_show_mountstats(const struct proc_node *node, struct proc_text *text)
+{
+    (void)node;
+    return add(text, mounts_show_statistics);
 }

@@ -318,6 +318,7 @@ static int show_timer_slack(const struct proc_node *node, struct proc_text *text
         PROC_FILE("maps", 0444, proc_show_maps), PROC_FILE("smaps", 0444, proc_show_smaps), LINK("exe", follow_exe),   \
         LINK("cwd", follow_cwd), LINK("root", follow_root), PROC_FILE("limits", 0444, proc_show_limits),               \
         PROC_FILE("mounts", 0444, proc_show_mounts), PROC_FILE("mountinfo", 0444, proc_show_mountinfo),                \
+        PROC_FILE("mountstats", 0400, proc_show_mountstats),                                                           \
         PROC_FILE("auxv", 0400, proc_show_auxv), PROC_FILE("io", 0400, proc_show_io), PROC_FILE("wchan", 0444, show_wchan),               \
         PROC_FILE("cgroup", 0444, show_cgroup), PROC_FILE("oom_score", 0444, show_oom_score),                          \
         {.name = "oom_score_adj", .mode = LINUX_S_IFREG | 0644, .show = show_oom_score_adj, .store = store_oom_score_adj},                \

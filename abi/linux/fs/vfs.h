@@ -86,6 +86,11 @@ struct path *path_create(struct path *parent, struct mount *mount, const char *n
 struct path *path_cached_locked(struct path *parent, const char *name, size_t length, uint32_t hash);
 /* Enters a path, which replaces what the cache knew of the name. path_cache_lock not held. */
 void path_cache_add(struct path *path);
+/*
+ * The same, unless the names of its directory were recalled since node->answer_generation had that value: a timed answer is
+ * dated by it, so it may be entered all the same.
+ */
+void path_cache_add_since(struct path *path, uint32_t generation);
 /* The name is gone from its directory. */
 void path_cache_unlinked(struct path *path);
 /*
@@ -98,6 +103,13 @@ void path_cache_exchange(struct path *a, struct path *b);
 void path_cache_drop(struct mount *mount);
 /* Forgets the unused part of the cache. */
 void path_cache_shrink(void);
+/*
+ * A file system recalls what is cached of one name in a directory, or (NULL) of all its names, also what a lookup under way brings.
+ * Names where something is mounted stay. Bounded by the size of the cache.
+ */
+void path_cache_recall(struct node *directory, const char *name, size_t length);
+/* The same for all directories of the file system with this root. */
+void path_cache_recall_fs(struct node *root);
 /* The name as seen from `root`; *reached false: root is not above it. Length or -ENAMETOOLONG. */
 int64_t path_name_from(struct path *path, struct path *root, char *buffer, size_t size, bool *reached, bool *gone);
 /* True when `path` is `ancestor` or beneath it. */
@@ -251,8 +263,8 @@ int node_access(struct node *node, uint32_t mask);
 /* --- open.c, node_file.c ----------------------------------------------------------------------------- */
 
 extern const struct file_ops node_file_ops;
-void node_file_init(void); /* once, before the first mount */
-bool node_drop_privileges(struct node *node); /* set-user-ID and set-group-ID, before a write by the unprivileged: true if there were any */
+/* Set-user-ID and set-group-ID, before a write by the unprivileged: true if there were any. */
+bool node_drop_privileges(struct node *node);
 /* Resizes; RLIMIT_FSIZE respected. Writability has been checked. */
 int node_truncate(struct node *node, uint64_t size);
 struct open_request {

@@ -145,8 +145,10 @@ int64_t native_thread_self(void)
 
 int64_t native_thread_next(struct task *task, int32_t after)
 {
+    if (after == INT32_MAX)
+        return 0;
     int32_t id = after < 0 ? 1 : after + 1;
-    struct thread *thread = after < INT32_MAX ? user_thread_at(task, &id) : NULL;
+    struct thread *thread = user_thread_at(task, &id);
     object_unref(thread);
     return thread ? id : 0;
 }

@@ -49,7 +49,7 @@ def memory_tests(build, hyla):
         path = os.path.join(build, f"tests/test_file_{name}")
 
         def run(path=path):
-            want(World(hyla).run([path], options=["--mount", "type=memory,dst=/tmp"], timeout=60))
+            want(World(hyla).run([path], options=["--cwd", "/", "--mount", "type=memory,dst=/tmp"], timeout=60))
         yield Test(f"files file_{name} over the memory server", run)
 
 

@@ -143,6 +143,12 @@ size_t io_put(struct io *io, const void *from, size_t size);
 size_t io_get(struct io *io, void *to, size_t size);
 size_t io_put_zeros(struct io *io, size_t size);
 void io_skip(struct io *io, size_t size);
+/*
+ * Between the requester and a memory object, from its byte `offset` on: bytes moved (short at its end, or where the requester's memory
+ * ends), or -EFAULT, -EIO, -ERESTARTNOINTR (interrupted in waiting for a page); writing also -ENOSPC, -EFBIG, -EPERM. May suspend. io_memobj.c
+ */
+int64_t io_put_memobj(struct io *io, struct memobj *memobj, uint64_t offset);
+int64_t io_get_memobj(struct io *io, struct memobj *memobj, uint64_t offset);
 
 /* --- descriptors ------------------------------------------------------------------------------------- */
 

@@ -56,7 +56,7 @@ static void native_entry(struct thread *thread, struct user_entry *entry)
         native_thread_exit();
 }
 
-static bool native_call_parks(void) { return true; }
+static bool native_call_parks(void) { return !native_traced; }
 
 static void native_ids(struct thread *thread, struct user_ids *ids)
 {

@@ -10,7 +10,6 @@
  */
 #include "abi/linux/fs/fuse.h"
 
-#include "kernel/alloc.h"
 #include "kernel/assert.h"
 #include "kernel/string.h"
 
@@ -223,25 +222,6 @@ void fuse_pages_invalidate(struct node *node, uint64_t offset, uint64_t size)
 
 /* --- reading ----------------------------------------------------------------------------------------- */
 
-#define BOUNCE ((size_t)64 << 10)
-
-static int64_t read_bounced(struct memobj *pages, struct io *io, uint64_t offset, uint8_t *buffer, size_t room)
-{
-    int64_t done = 0, moved = 1;
-
-    while (moved > 0 && io_left(io)) {
-        moved = memobj_read(pages, buffer, offset + (uint64_t)done, min_u64(io_left(io), room));
-        if (moved <= 0)
-            break;
-        size_t put = io_put(io, buffer, (size_t)moved);
-        done += (int64_t)put;
-        if (put < (size_t)moved)
-            moved = -EFAULT;
-    }
-    /* A file's reader does not learn of signals: the call is begun again when the handler has run. */
-    return done ? done : moved == -EINTR ? -ERESTARTNOINTR : moved;
-}
-
 int64_t fuse_pages_read(struct file *file, struct io *io, uint64_t offset)
 {
     struct fuse_handle *handle = fuse_handle_of(file);
@@ -253,9 +233,5 @@ int64_t fuse_pages_read(struct file *file, struct io *io, uint64_t offset)
         result = fuse_get_attr(file->node, handle, false, &stat);
     if (result || offset >= handle->pages->size)
         return result;
-    size_t room = min_u64(io_left(io), BOUNCE);
-    uint8_t *buffer = kalloc(room);
-    result = buffer ? read_bounced(handle->pages, io, offset, buffer, room) : -ENOMEM;
-    kfree(buffer);
-    return result;
+    return io_put_memobj(io, handle->pages, offset);
 }

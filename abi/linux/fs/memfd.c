@@ -91,33 +91,9 @@ static int memfd_set_attr(struct node *node, const struct node_attr *attr)
 
 /* --- contents ---------------------------------------------------------------------------------------- */
 
-/*
- * A page at a time through a buffer: no lock is held while user memory is touched, for touching it may need this very
- * file.
- */
 static int64_t memfd_read(struct node *node, struct io *io, uint64_t offset)
 {
-    struct memobj *memobj = memfd_of(node)->memobj;
-    uint8_t *buffer = kalloc(PAGE_SIZE);
-    int64_t moved = 0;
-
-    if (!buffer)
-        return -ENOMEM;
-    while (io_left(io)) {
-        size_t want = min_u64(io_left(io), PAGE_SIZE - (offset + (uint64_t)moved) % PAGE_SIZE);
-        int64_t got = memobj_read(memobj, buffer, offset + (uint64_t)moved, want);
-        size_t put = got > 0 ? io_put(io, buffer, (size_t)got) : 0;
-        moved += (int64_t)put;
-        if (got <= 0 || put < (size_t)got) {
-            if (!moved)
-                moved = got < 0 ? got : got ? -EFAULT : 0;
-            break;
-        }
-        if ((size_t)got < want)
-            break;
-    }
-    kfree(buffer);
-    return moved;
+    return io_put_memobj(io, memfd_of(node)->memobj, offset);
 }
 
 /* One page's worth, checked against the seals at the moment it is written. */

@@ -25,7 +25,6 @@
 
 #define TMPFS_MAGIC 0x01021994
 #define FIRST_BUCKETS 8u
-#define BOUNCE_SIZE ((size_t)64 << 10)
 
 static struct memfs *memfs_of(struct fs *fs) { return CONTAINER_OF(fs->ops, struct memfs, ops); }
 
@@ -278,52 +277,26 @@ static int64_t memfs_read(struct node *node, struct io *io, uint64_t offset)
     struct memobj *memobj = memnode_memobj(mem);
     if (!memobj)
         return mem->lower->ops->read(mem->lower, io, offset);
-    size_t chunk = io_left(io) < BOUNCE_SIZE ? io_left(io) : BOUNCE_SIZE;
-    if (!chunk || offset >= memobj->size)
-        return 0;
-    char *buffer = kalloc(chunk);
-    int64_t done = 0, moved = buffer ? 1 : -ENOMEM;
-    while (moved > 0 && io_left(io)) {
-        moved = memobj_read(memobj, buffer, offset + (uint64_t)done, io_left(io) < chunk ? io_left(io) : chunk);
-        if (moved <= 0)
-            break;
-        size_t put = io_put(io, buffer, (size_t)moved);
-        done += (int64_t)put;
-        if (put < (size_t)moved)
-            moved = -EFAULT;
-    }
-    kfree(buffer);
+    int64_t done = io_put_memobj(io, memobj, offset);
     touch(node, false);
-    return done ? done : moved < 0 ? moved : 0;
+    return done;
 }
 
 static int64_t memfs_write(struct node *node, struct io *io, uint64_t offset)
 {
-    size_t chunk = io_left(io) < BOUNCE_SIZE ? io_left(io) : BOUNCE_SIZE;
     if ((node->mode & LINUX_S_IFMT) != LINUX_S_IFREG)
         return -EINVAL;
-    if (!chunk)
+    if (!io_left(io))
         return 0;
     if (offset >= MEMOBJ_SIZE_MAX)
         return -EFBIG;
     int error = overlay_copy_up(node, UINT64_MAX);
     if (error)
         return error;
-    struct memobj *memobj = memnode_memobj(memnode_of(node));
-    char *buffer = kalloc(chunk);
-    int64_t done = 0, moved = buffer ? 1 : -ENOMEM;
-    while (moved > 0 && io_left(io)) {
-        size_t got = io_get(io, buffer, io_left(io) < chunk ? io_left(io) : chunk);
-        moved = got ? memobj_write(memobj, buffer, offset + (uint64_t)done, got) : -EFAULT;
-        if (moved > 0)
-            done += moved;
-        if (moved > 0 && (size_t)moved < got)
-            break;
-    }
-    kfree(buffer);
-    if (done)
+    int64_t done = io_get_memobj(io, memnode_memobj(memnode_of(node)), offset);
+    if (done > 0)
         touch(node, true);
-    return done ? done : moved == -ENOMEM ? -ENOSPC : moved;
+    return done;
 }
 
 static int memfs_sync(struct node *node, bool data_only)

@@ -16,7 +16,6 @@
 #include "kernel/aspace.h"
 #include "kernel/string.h"
 
-#define BOUNCE_SIZE ((size_t)64 << 10)
 #define MESSAGE_SIZE ((size_t)HYLA_FILE_DATA_MAX & ~(size_t)(PAGE_SIZE - 1))
 
 /* --- opening ----------------------------------------------------------------------------------------- */
@@ -113,45 +112,6 @@ int server_open(struct node *node, uint32_t flags, struct file **file)
 
 /* --- through the memory object ----------------------------------------------------------------------- */
 
-static int64_t memobj_to_io(struct memobj *memobj, struct io *io, uint64_t offset)
-{
-    size_t chunk = min_u64(io_left(io), BOUNCE_SIZE);
-
-    if (!chunk || offset >= memobj->size)
-        return 0;
-    char *buffer = kalloc(chunk);
-    int64_t done = 0, moved = buffer ? 1 : -ENOMEM;
-    while (moved > 0 && io_left(io)) {
-        moved = memobj_read(memobj, buffer, offset + (uint64_t)done, min_u64(io_left(io), chunk));
-        if (moved <= 0)
-            break;
-        size_t put = io_put(io, buffer, (size_t)moved);
-        done += (int64_t)put;
-        if (put < (size_t)moved)
-            moved = -EFAULT;
-    }
-    kfree(buffer);
-    return done ? done : moved < 0 ? moved : 0;
-}
-
-static int64_t io_to_memobj(struct memobj *memobj, struct io *io, uint64_t offset)
-{
-    size_t chunk = min_u64(io_left(io), BOUNCE_SIZE);
-    char *buffer = kalloc(chunk);
-    int64_t done = 0, moved = buffer ? 1 : -ENOMEM;
-
-    while (moved > 0 && io_left(io)) {
-        size_t got = io_get(io, buffer, min_u64(io_left(io), chunk));
-        moved = got ? memobj_write(memobj, buffer, offset + (uint64_t)done, got) : -EFAULT;
-        if (moved > 0)
-            done += moved;
-        if (moved > 0 && (size_t)moved < got)
-            break;
-    }
-    kfree(buffer);
-    return done ? done : moved == -ENOMEM ? -ENOSPC : moved;
-}
-
 /* The server makes the file long enough. */
 static int ask_for_room(struct node *node, int mode, uint64_t offset, uint64_t size)
 {
@@ -186,7 +146,7 @@ static int64_t write_memobj(struct node *node, struct io *io, uint64_t offset)
         if (memobj->size < offset + io_left(io))
             return -EIO;
     }
-    int64_t done = io_to_memobj(memobj, io, offset);
+    int64_t done = io_get_memobj(io, memobj, offset);
     if (done > 0)
         server_touch(node, true);
     return done;
@@ -266,7 +226,7 @@ int64_t server_read(struct node *node, struct io *io, uint64_t offset)
         return error;
     if (!memobj)
         return read_messages(node, io, offset);
-    int64_t done = memobj_to_io(memobj, io, offset);
+    int64_t done = io_put_memobj(io, memobj, offset);
     if (done > 0)
         server_touch(node, false);
     return done;

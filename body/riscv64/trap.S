@@ -84,6 +84,18 @@
     ld x31, 248(sp)
 .endm
 
+/* Where, in what state and why the trap came; after save_registers. */
+.macro save_cause
+    csrr t0, sepc
+    csrr t1, sstatus
+    csrr t2, scause
+    csrr t3, stval
+    sd t0, 0(sp)
+    sd t1, FRAME_STATUS(sp)
+    sd t2, FRAME_CAUSE(sp)
+    sd t3, FRAME_VALUE(sp)
+.endm
+
     .text
     .balign 4
     .globl trap_entry
@@ -104,14 +116,7 @@ trap_entry:
     addi t0, sp, FRAME_SIZE
     sd t0, 16(sp)
     sd tp, 32(sp)
-    csrr t0, sepc
-    csrr t1, sstatus
-    csrr t2, scause
-    csrr t3, stval
-    sd t0, 0(sp)
-    sd t1, FRAME_STATUS(sp)
-    sd t2, FRAME_CAUSE(sp)
-    sd t3, FRAME_VALUE(sp)
+    save_cause
     mv a0, sp
     call trap_from_kernel
     ld t0, 0(sp)
@@ -131,14 +136,7 @@ overflow:
     ld t0, HART_SCRATCH(tp)
     save_registers
     sd tp, 32(sp)
-    csrr t0, sepc
-    csrr t1, sstatus
-    csrr t2, scause
-    csrr t3, stval
-    sd t0, 0(sp)
-    sd t1, FRAME_STATUS(sp)
-    sd t2, FRAME_CAUSE(sp)
-    sd t3, FRAME_VALUE(sp)
+    save_cause
     mv a0, sp
     call trap_stack_overflow
 
